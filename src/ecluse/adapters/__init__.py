@@ -1,0 +1,1 @@
+"""What goes out: upstreams, the store, discovery, telemetry. Each translates foreign errors."""

@@ -1,0 +1,1 @@
+"""Finds model servers on this machine."""

@@ -1,0 +1,1 @@
+"""Keys and ledger at rest: one SQLite file, and in-memory fakes."""

@@ -1,0 +1,1 @@
+"""What can be seen from outside: Prometheus metrics and one log line a request."""

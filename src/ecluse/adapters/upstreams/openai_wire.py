@@ -1,0 +1,256 @@
+"""OpenAI answers as upstreams send them: tolerant structs, and a reader that decides when an
+answer is whole. No I/O here.
+
+Only what decides is read; each event keeps the bytes it came in, so unknown fields survive.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from ecluse.domain.errors import UpstreamFailed, UpstreamGarbage, UpstreamTruncated
+from ecluse.domain.values.answer import ChoicePiece, Event
+from ecluse.domain.values.request import spliced
+from ecluse.domain.values.usage import Usage
+
+DONE = b"[DONE]"
+REASON_SHOWN_CHARACTERS = 2_000
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: Any = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Said(msgspec.Struct):
+    """A delta or a message."""
+
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: Any = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _TokenLogprob(msgspec.Struct):
+    logprob: float | None = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_TokenLogprob] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Said | None = None
+    message: _Said | None = None
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's name for cached prompt tokens."""
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+    error: msgspec.Raw | None = None
+
+
+_answer_decoder = msgspec.json.Decoder(_Answer)
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_choices_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+class AnswerReader:
+    """Reads one attempt's payloads and knows when the answer is whole.
+
+    An answer is whole when every choice seen has a terminal ``finish_reason``, or when the
+    stream said ``[DONE]``; then a missing ``finish_reason`` is supplied.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._ended: set[int] = set()
+        self._calling_tools: set[int] = set()
+        self._said_done = False
+        self._last: bytes = b"{}"
+
+    @property
+    def said_done(self) -> bool:
+        """Whether the stream said it is over; what follows is not read."""
+        return self._said_done
+
+    def read(self, payload: bytes) -> Event | None:
+        """Turn a payload into an event; None for ``[DONE]``. Raises UpstreamError."""
+        if payload == DONE or payload.strip() == DONE:
+            self._said_done = True
+            return None
+        answer = decode_answer(payload)
+        pieces = tuple(map(self._piece, answer.choices)) if answer.choices else ()
+        raw = self._last = payload
+        for choice, piece in zip(answer.choices or (), pieces, strict=True):
+            if piece.finish_reason != (choice.finish_reason or None):
+                raw = _with_finish_reason(raw, piece)
+        return Event(raw, pieces, _usage(answer.usage), answer.model)
+
+    def end(self) -> Event | None:
+        """Call when the upstream closed. Raises UpstreamTruncated when the answer is not whole."""
+        missing = self._open - self._ended
+        if (missing and not self._said_done) or not self._open:
+            raise UpstreamTruncated(
+                "The upstream closed its stream before the answer was finished.",
+                next_step="Ask again; if it repeats, look at the upstream's log.",
+            )
+        return self._supplied_end(missing) if missing else None
+
+    def _piece(self, choice: _Choice) -> ChoicePiece:
+        said = choice.delta or choice.message
+        self._open.add(choice.index)
+        if said is not None and said.tool_calls:
+            self._calling_tools.add(choice.index)
+        reason = choice.finish_reason or None
+        if reason is not None:
+            self._ended.add(choice.index)
+            if reason == "stop" and choice.index in self._calling_tools:
+                reason = "tool_calls"
+        return ChoicePiece(
+            choice.index,
+            _text(said) if said is not None else "",
+            reason,
+            _least_logprob(choice.logprobs) if choice.logprobs is not None else None,
+            bool(said is not None and said.tool_calls),
+        )
+
+    def _supplied_end(self, missing: set[int]) -> Event:
+        """The terminal chunk that an upstream left out before its ``[DONE]``."""
+        pieces = tuple(
+            ChoicePiece(i, "", "tool_calls" if i in self._calling_tools else "stop")
+            for i in sorted(missing)
+        )
+        choices: list[dict[str, object]] = [
+            {"index": p.index, "delta": {}, "logprobs": None, "finish_reason": p.finish_reason}
+            for p in pieces
+        ]
+        fields = _fields_decoder.decode(self._last)
+        fields.pop("usage", None)
+        return Event(spliced(fields, {"choices": choices}), pieces)
+
+
+def decode_answer(payload: bytes) -> _Answer:
+    """Decode what decides. Raises UpstreamGarbage, or UpstreamFailed for an error object."""
+    try:
+        answer = _answer_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamGarbage(
+            f"The upstream sent something that is not an OpenAI answer: {error}.",
+            next_step="Check that its URL points to an OpenAI-compatible API (often ending in /v1).",
+        ) from error
+    if answer.error is not None and bytes(answer.error) != b"null":
+        raise UpstreamFailed(f"The upstream failed: {error_reason(payload).message}")
+    return answer
+
+
+class ErrorReason(msgspec.Struct):
+    """What an upstream said about an error."""
+
+    message: Any = None
+    code: Any = None
+    type: Any = None
+    param: Any = None
+
+
+def error_reason(body: bytes) -> ErrorReason:
+    """Read the common shapes of error bodies: ``{"error": {...}}``, ``{"error": "..."}``,
+    ``{"message": ...}``, ``{"detail": ...}`` and plain text. Never raises.
+    """
+    try:
+        outer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ErrorReason(body.decode(errors="replace")[:REASON_SHOWN_CHARACTERS])
+    told = outer
+    if isinstance(outer, dict):
+        told = outer.get("error") or outer.get("detail") or outer
+    if isinstance(told, dict):
+        fields = {name: told.get(name) for name in ErrorReason.__struct_fields__}
+        return ErrorReason(**fields | {"message": _as_text(fields["message"] or told)})
+    return ErrorReason(_as_text(told))
+
+
+def _as_text(told: object) -> str:
+    text = told if isinstance(told, str) else msgspec.json.encode(told).decode()
+    return text[:REASON_SHOWN_CHARACTERS]
+
+
+def _text(said: _Said) -> str:
+    """Everything that was generated; content may be a string or a list of parts."""
+    text = "".join(
+        part
+        for part in (said.content, said.reasoning_content or said.reasoning, said.refusal)
+        if isinstance(part, str)
+    )
+    if isinstance(said.content, list):
+        parts = (part.get("text") for part in said.content if isinstance(part, dict))
+        text += "".join(part for part in parts if isinstance(part, str))
+    for call in said.tool_calls or ():
+        if call.function is not None:
+            text += call.function.name or ""
+            if isinstance(call.function.arguments, str):
+                text += call.function.arguments
+    return text
+
+
+def _least_logprob(logprobs: _Logprobs) -> float | None:
+    """The least log-probability; a token without one counts as no evidence at all."""
+    if not logprobs.content:
+        return None
+    return min(-math.inf if t.logprob is None else t.logprob for t in logprobs.content)
+
+
+def _usage(usage: _Usage | None) -> Usage | None:
+    """Usage as reported; None when the upstream left the field empty or sent nonsense."""
+    if usage is None or usage.prompt_tokens is None:
+        return None
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens or 0
+    prompt_details, completion_details = (
+        usage.prompt_tokens_details,
+        usage.completion_tokens_details,
+    )
+    cached = prompt_details.cached_tokens if prompt_details is not None else None
+    if cached is None:
+        cached = usage.prompt_cache_hit_tokens or 0
+    reasoning = completion_details.reasoning_tokens if completion_details is not None else None
+    counts = (prompt, completion, cached, reasoning or 0)
+    return Usage(*counts) if min(counts) >= 0 else None
+
+
+def _with_finish_reason(raw: bytes, piece: ChoicePiece) -> bytes:
+    """Correct one choice's finish_reason and leave everything else as it came."""
+    fields = _fields_decoder.decode(raw)
+    choices = _choices_decoder.decode(fields["choices"])
+    for choice in choices:
+        if msgspec.json.decode(choice.get("index", msgspec.Raw(b"0"))) == piece.index:
+            choice["finish_reason"] = msgspec.Raw(msgspec.json.encode(piece.finish_reason))
+    return spliced(fields, {"choices": choices})

@@ -1,0 +1,1 @@
+"""What comes in over HTTP: wire to values and back, and nothing else."""

@@ -1,0 +1,128 @@
+"""A chat request from the wire: what decides is read and checked, the rest is left as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+
+from ecluse.api.exchange import not_json
+from ecluse.domain.errors import InvalidRequest
+from ecluse.domain.values.request import ChatRequest
+
+MAX_CHOICES = 128
+MAX_TOP_LOGPROBS = 20
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part] | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: str
+
+
+class _Function(msgspec.Struct):
+    name: str
+
+
+class _Tool(msgspec.Struct):
+    type: str
+    function: _Function | None = None
+
+
+class _Body(msgspec.Struct):
+    """The members that decide; every other one passes through unread."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: Any = None
+    response_format: _ResponseFormat | None = None
+
+
+_body_decoder = msgspec.json.Decoder(_Body)
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read_chat_request(body: bytes) -> ChatRequest:
+    """Read a request's body. Raises InvalidRequest with the position or the path of the field."""
+    try:
+        told = _body_decoder.decode(body)
+        fields = _fields_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_json(error) from error
+    except RecursionError as error:
+        raise InvalidRequest("The body is nested too deeply.") from error
+    return ChatRequest(
+        route=told.model,
+        fields=fields,
+        texts=tuple(_texts(told.messages)),
+        stream=bool(told.stream),
+        wants_stream_usage=bool(told.stream_options and told.stream_options.include_usage),
+        wants_logprobs=bool(told.logprobs),
+        has_images=any(_has_image(message) for message in told.messages),
+        answer_limit_tokens=told.max_completion_tokens or told.max_tokens,
+        choices=told.n or 1,
+    )
+
+
+def _texts(messages: list[_Message]) -> Iterator[str]:
+    for message in messages:
+        content = message.content
+        if isinstance(content, str):
+            yield content
+        elif content is not None:
+            for part in content:
+                if part.text is not None:
+                    yield part.text
+
+
+def _has_image(message: _Message) -> bool:
+    return isinstance(message.content, list) and any(
+        part.type in ("image_url", "input_image") for part in message.content
+    )
+
+
+def _wrong_field(error: msgspec.ValidationError) -> InvalidRequest:
+    """msgspec writes ``Expected `str`, got `int` - at `$.messages[0].role```."""
+    what, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    if not field:
+        return InvalidRequest(
+            f"The request is incomplete: {_lower_first(what)}.",
+            next_step="A chat request needs `model` and `messages`.",
+        )
+    return InvalidRequest(
+        f"{field}: {_lower_first(what)}.",
+        next_step="See the OpenAI API reference for the type of this field.",
+        param=field,
+    )
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

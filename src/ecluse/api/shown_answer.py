@@ -1,0 +1,102 @@
+"""What a client sees of an answer's events: what it did not ask for is taken out again. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ecluse.domain.values.answer import Event, Progress
+from ecluse.domain.values.request import ChatRequest, spliced
+
+DATA = b"data: "
+END = b"\n\n"
+DONE = b"data: [DONE]\n\n"
+WAITING = b": waiting\n\n"
+
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_choices_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_NULL = msgspec.Raw(b"null")
+_NO_CHOICES = msgspec.Raw(b"[]")
+
+
+class ShownStream:
+    """Writes one answer's events as server-sent events.
+
+    ``names_model_in_stream`` says that the headers left before the model was known, so that the
+    terminal chunk has to tell it.
+    """
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._usage_shown = False
+        self._usage_with_choices: Event | None = None
+        self.names_model_in_stream = False
+
+    def write(self, progress: Progress) -> bytes:
+        """The bytes of some events."""
+        pieces: list[bytes] = []
+        for event in progress.events:
+            raw = self._shown(event, progress)
+            if raw is not None:
+                pieces += (DATA, raw, END)
+        return b"".join(pieces)
+
+    def end(self) -> bytes:
+        """The bytes after the last event: usage in a chunk of its own if it was asked for and
+        only came along with choices, then ``[DONE]``.
+        """
+        event = self._usage_with_choices
+        if not self._request.wants_stream_usage or self._usage_shown or event is None:
+            return DONE
+        return (
+            DATA + spliced(_fields_decoder.decode(event.raw), {"choices": _NO_CHOICES}) + END + DONE
+        )
+
+    def _shown(self, event: Event, progress: Progress) -> bytes | None:
+        changes: dict[str, object] = {}
+        removed: tuple[str, ...] = ()
+        if event.usage is not None:
+            if self._request.wants_stream_usage:
+                self._note_usage(event)
+            elif not event.choices:
+                return None
+            else:
+                removed = ("usage",)
+        if progress.strip_logprobs and event.choices:
+            changes["choices"] = _without_logprobs(event.raw)
+        if self.names_model_in_stream and any(p.finish_reason for p in event.choices):
+            changes["ecluse"] = {"model": progress.model, "attempts": progress.attempts}
+        shown = _changed(event.raw, changes, removed)
+        return msgspec.json.format(shown, indent=-1) if b"\n" in shown else shown
+
+    def _note_usage(self, event: Event) -> None:
+        if event.choices:
+            self._usage_with_choices = event
+        else:
+            self._usage_shown = True
+
+
+def shown_whole(progress: Progress) -> bytes:
+    """The body of an answer that is not streamed."""
+    (event,) = progress.events
+    if not progress.strip_logprobs:
+        return event.raw
+    return _changed(event.raw, {"choices": _without_logprobs(event.raw)}, ())
+
+
+def _changed(raw: bytes, changes: dict[str, object], removed: tuple[str, ...]) -> bytes:
+    if not changes and not removed:
+        return raw
+    fields = _fields_decoder.decode(raw)
+    for name in removed:
+        fields.pop(name, None)
+    return spliced(fields, changes)
+
+
+def _without_logprobs(raw: bytes) -> list[dict[str, Any]]:
+    choices = _choices_decoder.decode(_fields_decoder.decode(raw)["choices"])
+    for choice in choices:
+        if "logprobs" in choice:
+            choice["logprobs"] = _NULL
+    return choices

@@ -1,0 +1,143 @@
+"""What lives as long as the process, and the swap from one generation to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import aiohttp
+
+from ecluse.adapters.store.store import Store
+from ecluse.adapters.system_clock import SystemClock
+from ecluse.adapters.telemetry.metrics import Metrics
+from ecluse.adapters.telemetry.request_log import RequestLog
+from ecluse.api.dispatch import Dispatcher
+from ecluse.api.serving import Limits, Serving
+from ecluse.app.discovering import Discovering
+from ecluse.app.engines import Engines
+from ecluse.app.fleet import build_fleet
+from ecluse.app.generation import Generation
+from ecluse.app.members import MemberBuilder
+from ecluse.config.load import Loaded
+from ecluse.config.schema import Server
+from ecluse.domain.catalog.deployments import Fleet
+from ecluse.domain.values.request_note import RequestNote
+from ecluse.gateway import Gateway
+from ecluse.runtime.accounts import Accounts
+from ecluse.runtime.attempts import Attempts
+from ecluse.runtime.ledger_writer import LedgerWriter
+from ecluse.runtime.settlement import Settlement
+
+FIRST_LOOK_S = 0.8
+"""How long a start waits for upstreams to say what they serve; the rest is learned later."""
+
+OBSERVED = "/v1/"
+"""What is logged and counted: probes of health and metrics are not."""
+
+
+class Application:
+    """Holds the store, the keys, the ledger's writer, the engines and the present generation."""
+
+    def __init__(self, store: Store, request_log: RequestLog) -> None:
+        self._store = store
+        self._request_log = request_log
+        self._clock = SystemClock()
+        self._engines = Engines()
+        self._writer = LedgerWriter(store.ledger)
+        self._metrics = Metrics(self._engines.figures, lambda: self._writer.waiting)
+        self._settlement = Settlement(self._writer, self._metrics.observe_attempt)
+        self._accounts = Accounts(store.keys)
+        self._retiring: set[asyncio.Task[None]] = set()
+        self.dispatcher = Dispatcher(self, self._clock)
+
+    async def start(self, loaded: Loaded) -> None:
+        """Read the keys, build the first generation and have a first look at its fleet.
+
+        Raises StartError.
+        """
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+        )
+        await self._accounts.refresh()
+        self._polling = asyncio.create_task(self._accounts.run(), name="accounts")
+        self._writer.start()
+        self._present = await self._generation(loaded)
+
+    async def reload(self, loaded: Loaded) -> None:
+        """Serve new requests from another configuration; running ones keep theirs.
+
+        Raises StartError, and then nothing has changed.
+        """
+        old, self._present = self._present, await self._generation(loaded)
+        task = asyncio.create_task(self._retire(old))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def stop(self) -> None:
+        """Settle and write what is left, then close everything. Requests must be over."""
+        await asyncio.gather(self._present.retire(), *self._retiring)
+        await self._settlement.close()
+        await self._writer.close()
+        await self._accounts.close()
+        await self._engines.close()
+        await self._session.close()
+        await self._store.close()
+        self._request_log.flush()
+
+    def fleet_now(self) -> Fleet:
+        """What can be asked at present."""
+        return self._present.fleet.now()
+
+    def present(self) -> Generation:
+        """See Process.present."""
+        return self._present
+
+    def observe(self, note: RequestNote) -> None:
+        """See Process.observe."""
+        if note.path.startswith(OBSERVED):
+            self._metrics.observe_request(note)
+            self._request_log.write(note)
+
+    async def _generation(self, loaded: Loaded) -> Generation:
+        builder = MemberBuilder(self._session, self._engines, os.environ)
+        fleet = build_fleet(loaded, builder, Discovering(self._session, os.environ))
+        first_look = asyncio.create_task(fleet.refresh())
+        await asyncio.wait((first_look,), timeout=FIRST_LOOK_S)
+        attempts = Attempts(fleet.upstream_named, self._settlement, self._clock)
+        serving = Serving(
+            gateway=Gateway(fleet.now, attempts, self._writer),
+            accounts=self._accounts,
+            fleet_now=fleet.now,
+            limits=_limits(loaded.configuration.server),
+            clock=self._clock,
+            unready_because=lambda: self._unready_because(fleet.now()),
+            metrics=self._metrics.text,
+        )
+        every_s = loaded.configuration.discovery.every_seconds
+        return Generation(loaded.generation, serving, fleet, first_look, every_s)
+
+    async def _retire(self, old: Generation) -> None:
+        await old.retire()
+        await self._engines.keep_only(self._present.fleet.upstreams())
+
+    def _unready_because(self, fleet: Fleet) -> str | None:
+        if self._writer.is_full:
+            return "the store fails and too many attempts wait for it"
+        if not fleet.deployments:
+            return "no model was found; `ecluse doctor` tells what is missing"
+        return None
+
+
+def _limits(server: Server) -> Limits:
+    return Limits(
+        max_body_bytes=server.max_body_bytes,
+        hold_silently_s=server.hold_silently_seconds,
+        stalled_client_s=server.stalled_client_seconds,
+        root_path=server.root_path,
+        open_metrics=is_loopback(server.host),
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,36 @@
+"""Builds the fleet of a configuration: its members, its routes, and how to find more."""
+
+from __future__ import annotations
+
+from ecluse.app.discovering import Discovering
+from ecluse.app.members import MemberBuilder
+from ecluse.config import schema
+from ecluse.config.load import Loaded
+from ecluse.demonstration import ladder
+from ecluse.domain.catalog.deployments import Acceptance, Route, Stage
+from ecluse.runtime.fleet import FleetKeeper
+
+
+def build_fleet(loaded: Loaded, builder: MemberBuilder, discovering: Discovering) -> FleetKeeper:
+    """The fleet of a configuration, not yet looked at. Raises StartError."""
+    configuration = loaded.configuration
+    members = list(builder.configured(loaded))
+    stages: list[Stage] = []
+    if configuration.demonstration.enabled:
+        members += builder.demonstration()
+        stages = [
+            Stage(rung.name, Acceptance(rung.accept_least_logprob)) for rung in ladder.rungs()
+        ]
+    return FleetKeeper(
+        members,
+        discovering.search(configuration),
+        [_route(entry) for entry in configuration.routes],
+        stages,
+    )
+
+
+def _route(entry: schema.RouteEntry) -> Route:
+    return Route(
+        entry.name,
+        tuple(Stage(stage.model, Acceptance(stage.accept_least_logprob)) for stage in entry.stages),
+    )

@@ -1,0 +1,47 @@
+"""One generation of the configuration: its fleet, its gateway, and the requests it still serves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ecluse.api.serving import Serving
+from ecluse.runtime.fleet import FleetKeeper
+
+
+class Generation:
+    """Lives until it is retired and the last request that began with it is over."""
+
+    def __init__(
+        self,
+        number: int,
+        serving: Serving,
+        fleet: FleetKeeper,
+        first_look: asyncio.Task[None],
+        every_s: float,
+    ) -> None:
+        self.number = number
+        self.serving = serving
+        self.fleet = fleet
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._first_look = first_look
+        self._looking = asyncio.create_task(fleet.run(every_s), name=f"fleet-{number}")
+
+    def enter(self) -> None:
+        """A request begins."""
+        self._in_flight += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """A request is over."""
+        self._in_flight -= 1
+        if self._in_flight == 0:
+            self._idle.set()
+
+    async def retire(self) -> None:
+        """Stop looking at its fleet and wait until its last request is over."""
+        self._first_look.cancel()
+        self._looking.cancel()
+        await asyncio.wait((self._first_look, self._looking))
+        await self._idle.wait()

@@ -1,0 +1,102 @@
+"""Serves the application over HTTP until a signal says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib.util
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+
+from ecluse.api.dispatch import Dispatcher
+from ecluse.config.schema import Server
+from ecluse.domain.errors import PortTaken, StartError
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2_048
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine on the fastest event loop this machine has."""
+    loop_factory = None
+    if importlib.util.find_spec("uvloop") is not None:
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_awaited(main))
+
+
+async def _awaited(main: Callable[[], Awaitable[None]]) -> None:
+    await main()
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Take the address. Raises PortTaken or StartError with what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", -1)):
+            raise PortTaken(
+                f"Port {port} on {host} is taken by another program.",
+                next_step=f"Stop that program, or choose another port: --port {_other(port)}.",
+            ) from error
+        raise StartError(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}.",
+            next_step="Check server.host and server.port in the configuration.",
+        ) from error
+    return listener
+
+
+def _other(port: int) -> int:
+    return port + 1 if port < 65_535 else port - 1
+
+
+class HttpServer:
+    """uvicorn with our settings: no access log, no lifespan, no websockets, a bounded drain."""
+
+    def __init__(self, dispatcher: Dispatcher, settings: Server, listener: socket.socket) -> None:
+        self._listener = listener
+        config = uvicorn.Config(
+            dispatcher,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            headers=[("server", "ecluse")],
+            backlog=BACKLOG,
+            root_path="",
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        )
+        self._server = uvicorn.Server(config)
+
+    async def serve(
+        self, on_ready: Callable[[], Awaitable[None]], reload: Callable[[], None]
+    ) -> None:
+        """Serve until SIGINT or SIGTERM, then let answers end for ``drain_seconds``.
+
+        ``reload`` is called on SIGHUP, where the platform has it.
+        """
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        while not (self._server.started or serving.done()):
+            await asyncio.sleep(0.005)
+        if not serving.done():
+            await on_ready()
+        await serving

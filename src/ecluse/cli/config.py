@@ -1,0 +1,50 @@
+"""``ecluse config``: make a configuration, look something up in it, find its mistakes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def example() -> None:
+    """Print a configuration with every key, its meaning and its default.
+
+    Write it to a file with: ecluse config example > ecluse.toml
+    """
+    from ecluse.config import document
+
+    sys.stdout.write(document.example())
+
+
+def docs() -> None:
+    """Print the reference of the configuration, in Markdown."""
+    from ecluse.config import document
+
+    sys.stdout.write(document.render())
+
+
+def check(*, config: Path | None = None) -> None:
+    """Look for mistakes in a configuration, without starting anything.
+
+    Parameters
+    ----------
+    config
+        The file. Without it: the one $ECLUSE_CONFIG names, else ./ecluse.toml, else none.
+    """
+    import os
+
+    from ecluse.config.load import load
+    from ecluse.config.paths import find_configuration
+
+    found = find_configuration(config, os.environ, Path())
+    configuration = load(found).configuration
+    if found is None:
+        sys.stdout.write("No configuration file: the defaults hold.\n")
+        return
+    upstreams = _counted(len(configuration.upstreams), "upstream")
+    routes = _counted(len(configuration.routes), "route")
+    sys.stdout.write(f"{found}: valid, with {upstreams} and {routes}.\n")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,1 @@
+"""What Ecluse decides: values in, values out; time and randomness are arguments."""

@@ -1,0 +1,1 @@
+"""Facts about models, deployments and suppliers."""

@@ -1,0 +1,1 @@
+"""What an attempt used and what it cost."""

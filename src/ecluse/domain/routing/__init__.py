@@ -1,0 +1,1 @@
+"""Which models to ask for a request, in which order, and when an answer is good enough."""

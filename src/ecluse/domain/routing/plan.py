@@ -1,0 +1,157 @@
+"""The plan of a request: filter what cannot answer, order what can. Pure.
+
+This is the first rule: a route's stages in their order, a model's deployments alive ones first.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import msgspec
+
+from ecluse.domain.catalog.deployments import Acceptance, Deployment, Fleet, Offer, Route, Stage
+from ecluse.domain.errors import (
+    ContextExceeded,
+    InvalidRequest,
+    NothingAlive,
+    RouteForbidden,
+    UnknownRoute,
+)
+from ecluse.domain.values.account import Account
+from ecluse.domain.values.request import ChatRequest
+
+NEAR_NAMES = 3
+RETRY_NOTHING_ALIVE_S = 10
+
+
+class PlannedStage(msgspec.Struct, frozen=True):
+    """One model of the plan with the deployments that may be asked, in order."""
+
+    model: str
+    deployments: tuple[Deployment, ...]
+    acceptance: Acceptance
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Ordered stages for one request; the last one's answer is always accepted."""
+
+    route: str
+    stages: tuple[PlannedStage, ...]
+
+
+def plan(request: ChatRequest, account: Account, fleet: Fleet) -> Plan:
+    """Choose the stages for a request.
+
+    Raises RouteForbidden, UnknownRoute, ContextExceeded, InvalidRequest or NothingAlive, each
+    before any deployment was asked.
+    """
+    route = _route(request.route, account, fleet)
+    stages = []
+    excluded: list[Exclusion] = []
+    for stage in route.stages:
+        deployments = fleet.deployments.get(stage.model, ())
+        able = []
+        for deployment in deployments:
+            reason = exclusion(request, deployment.offer)
+            if reason is None:
+                able.append(deployment)
+            else:
+                excluded.append(reason)
+        if able:
+            stages.append(PlannedStage(stage.model, tuple(able), stage.acceptance))
+    if not stages:
+        raise _nothing_left(request, excluded, fleet)
+    stages[-1] = msgspec.structs.replace(stages[-1], acceptance=Acceptance())
+    return Plan(route.name, tuple(stages))
+
+
+class Exclusion(msgspec.Struct, frozen=True):
+    """Why a deployment cannot answer: its context is too short, or it takes no images."""
+
+    context_tokens: int | None = None
+    no_images: bool = False
+
+
+def exclusion(request: ChatRequest, offer: Offer) -> Exclusion | None:
+    """Return why the deployment cannot answer, None where it may."""
+    if request.has_images and offer.accepts_images is False:
+        return Exclusion(no_images=True)
+    context = offer.context_tokens
+    if context is not None and _too_long(request, context, offer.longest_token_bytes):
+        return Exclusion(context_tokens=context)
+    return None
+
+
+def _too_long(request: ChatRequest, context_tokens: int, longest_token_bytes: int | None) -> bool:
+    """Whether even the fewest tokens that the prompt can be do not fit.
+
+    With a known vocabulary no token is longer than its longest entry. Else a token never spans
+    two words (byte-pair pre-tokenizers and SentencePiece split at white space).
+    """
+    prompt_bytes = request.prompt_bytes
+    if prompt_bytes < context_tokens:
+        return False
+    if longest_token_bytes is not None and prompt_bytes // longest_token_bytes >= context_tokens:
+        return True
+    return request.prompt_words >= context_tokens
+
+
+def _route(name: str, account: Account, fleet: Fleet) -> Route:
+    route = fleet.routes.get(name)
+    if route is None and name in fleet.deployments:
+        route = Route(name, (Stage(name),))
+    if route is None:
+        raise _unknown(name, account, fleet)
+    if not account.may_use(name):
+        raise RouteForbidden(
+            f"The key {account.name!r} may not use the model {name!r}.",
+            next_step=_may_use(account),
+            param="model",
+        )
+    return route
+
+
+def _may_use(account: Account) -> str:
+    allowed = ", ".join(sorted(account.routes or ()))
+    return f"It may use: {allowed}. Ask for a key with a wider scope."
+
+
+def _unknown(name: str, account: Account, fleet: Fleet) -> UnknownRoute:
+    names = [known for known in fleet.names() if account.may_use(known)]
+    near = difflib.get_close_matches(name[:200], names, NEAR_NAMES, cutoff=0.5)
+    if near:
+        step = f"Did you mean {' or '.join(near)}?"
+    elif names:
+        step = f"There is: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}."
+    else:
+        step = "No model was found yet: `ecluse doctor` tells what is missing."
+    if fleet.silent_upstreams:
+        step += f" Not reachable now: {', '.join(fleet.silent_upstreams)}."
+    return UnknownRoute(f"There is no model {name[:200]!r} here.", next_step=step, param="model")
+
+
+def _nothing_left(
+    request: ChatRequest, excluded: list[Exclusion], fleet: Fleet
+) -> ContextExceeded | InvalidRequest | NothingAlive:
+    contexts = [e.context_tokens for e in excluded if e.context_tokens is not None]
+    if contexts:
+        return ContextExceeded(
+            f"The prompt is longer than the largest context of {request.route!r}: "
+            f"{max(contexts)} tokens.",
+            next_step="Shorten the messages or name a model with a larger context.",
+            param="messages",
+        )
+    if excluded:
+        return InvalidRequest(
+            f"No deployment of {request.route!r} takes images.",
+            next_step="Leave the images out or name a model that sees.",
+            param="messages",
+        )
+    silent = ", ".join(fleet.silent_upstreams)
+    return NothingAlive(
+        f"Nothing can answer for {request.route!r} now.",
+        next_step=f"Not reachable: {silent}."
+        if silent
+        else "`ecluse doctor` tells what is missing.",
+        retry_after_s=RETRY_NOTHING_ALIVE_S,
+    )

@@ -1,0 +1,1 @@
+"""The words of Ecluse as values: identifiers, requests, answers, usage, money."""

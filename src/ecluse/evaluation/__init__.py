@@ -1,0 +1,1 @@
+"""Outcomes in; fitted rules, curves and tables out."""

@@ -1,0 +1,1 @@
+"""What waits and buffers: accounts, the fleet, attempts, the ledger's writer."""
