@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from gguf import GGUFWriter, LlamaFileType, TokenType
-
 from model import (
     ASSISTANT,
     BOS,

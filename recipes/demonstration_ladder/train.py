@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import torch
+from model import ASSISTANT, END, SHAPES, Llama, encode_prompt
 from torch.nn import functional
 
 from ecluse.demonstration.tasks import KINDS, Kind, Task, draw, grade, make, split_of
-from model import ASSISTANT, END, SHAPES, Llama, encode_prompt
 
 BATCH = 128
 PEAK_LEARNING_RATE = 4e-3
@@ -99,7 +99,10 @@ def train(name: str, steps: int, seed: int) -> Llama:
         if step % 200 == 199:
             spent = time.monotonic() - began
             left = spent / (step + 1) * (steps - step - 1)
-            print(f"step {step + 1}  loss {loss.item():.4f}  {spent:.0f} s, {left:.0f} s left", flush=True)
+            print(
+                f"step {step + 1}  loss {loss.item():.4f}  {spent:.0f} s, {left:.0f} s left",
+                flush=True,
+            )
         if step % 2000 == 1999:
             print(accuracy(model), flush=True)
     return model

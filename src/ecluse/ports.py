@@ -46,7 +46,7 @@ class Keys(Protocol):
     """Keys at rest, hashed."""
 
     async def add(self, key: StoredKey) -> None:
-        """Store a new key."""
+        """Store a new key. Raises InvalidRequest where its id is taken."""
         ...
 
     async def all(self) -> Sequence[StoredKey]:
@@ -54,7 +54,10 @@ class Keys(Protocol):
         ...
 
     async def revoke(self, key_id: KeyId, at_s: int) -> bool:
-        """Mark a key as revoked at a Unix time; False where there is no such key."""
+        """Mark a key as revoked at a Unix time; an earlier revocation stands.
+
+        False where there is no such key.
+        """
         ...
 
     async def revision(self) -> int:
@@ -66,11 +69,14 @@ class Ledger(Protocol):
     """The attempts' append-only table."""
 
     async def append(self, records: Sequence[AttemptRecord]) -> None:
-        """Write records in one transaction."""
+        """Write records in one transaction; one whose id is there already stays as it is.
+
+        So a batch whose fate is in doubt may be sent again.
+        """
         ...
 
     async def usage(self, query: UsageQuery) -> Sequence[UsageLine]:
-        """Sum attempts, one line a group."""
+        """Sum attempts, one line a group, in the groups' order."""
         ...
 
 

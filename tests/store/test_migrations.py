@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -180,6 +181,20 @@ def test_a_folder_that_cannot_be_written(directory: Path) -> None:
             open_store(folder)
     finally:
         directory.chmod(0o700)
+
+
+def test_the_change_to_wal_waits_for_a_writer(tmp_path: Path) -> None:
+    """Where another program writes just then it is waited for: SQLite would not do so itself."""
+    database = tmp_path / DATABASE_NAME
+    restore(OLD_DATABASES[-1], database)
+    with closing(sqlite3.connect(database, check_same_thread=False)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, writer.rollback)
+        release.start()
+        migrate(database)
+        release.join()
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_the_file_is_in_wal_mode_before_it_is_used(tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ from typing import Literal, NamedTuple
 Split = Literal["train", "calibration", "test"]
 Family = Literal["add", "sort"]
 
-ADD_DIGITS = (1, 2, 3)
+ADD_DIGITS = (2, 3, 4)
+"""Sums of one digit are a hundred: too few to hold some out and expect the rest to teach them."""
+
 SORT_ITEMS = (4, 8, 12, 16)
 
 TRAIN_SHARE_OF_256 = 205
 CALIBRATION_SHARE_OF_256 = 26
-DRAWS_PER_ITEM = 200
+DRAWS_AT_MOST = 20_000
 
 
 class Kind(NamedTuple):
@@ -56,8 +58,8 @@ def split_of(prompt: str) -> Split:
 def make(kind: Kind, rng: random.Random) -> Task:
     """Make one task of a kind, of whatever split it falls into."""
     if kind.family == "add":
-        low = 0 if kind.difficulty == 1 else 10 ** (kind.difficulty - 1)
-        a, b = (rng.randrange(low, 10**kind.difficulty) for _ in range(2))
+        low, high = 10 ** (kind.difficulty - 1), 10**kind.difficulty
+        a, b = rng.randrange(low, high), rng.randrange(low, high)
         return Task(kind, f"add {a} {b}", str(a + b))
     digits = [rng.randrange(10) for _ in range(kind.difficulty)]
     return Task(
@@ -68,23 +70,25 @@ def make(kind: Kind, rng: random.Random) -> Task:
 
 
 def draw(split: Split, kinds: Sequence[Kind], count: int, rng: random.Random) -> list[Task]:
-    """Draw ``count`` tasks of a split, the kinds taking turns.
+    """Draw ``count`` tasks of a split, the kinds taking turns; no prompt comes twice.
 
-    No prompt comes twice, except where a kind has fewer than are asked for (one-digit sums).
+    Raises ValueError where a kind has fewer prompts than that.
     """
     tasks: list[Task] = []
     seen: set[str] = set()
     for position in range(count):
-        kind = kinds[position % len(kinds)]
-        for _ in range(DRAWS_PER_ITEM):
-            task = make(kind, rng)
-            if split_of(task.prompt) == split:
-                fresh = task
-                if task.prompt not in seen:
-                    break
-        seen.add(fresh.prompt)
-        tasks.append(fresh)
+        task = _fresh(split, kinds[position % len(kinds)], seen, rng)
+        seen.add(task.prompt)
+        tasks.append(task)
     return tasks
+
+
+def _fresh(split: Split, kind: Kind, seen: set[str], rng: random.Random) -> Task:
+    for _ in range(DRAWS_AT_MOST):
+        task = make(kind, rng)
+        if split_of(task.prompt) == split and task.prompt not in seen:
+            return task
+    raise ValueError(f"there are not enough {split} tasks of {kind.family} {kind.difficulty}")
 
 
 def grade(task: Task, text: str) -> bool:

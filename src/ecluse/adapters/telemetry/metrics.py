@@ -41,7 +41,7 @@ class Metrics:
     def __init__(
         self, engines: Callable[[], Iterable[EngineFigures]], records_waiting: Callable[[], int]
     ) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "ecluse_requests",
