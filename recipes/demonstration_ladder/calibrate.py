@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import aiohttp
 from card import model_card
@@ -81,8 +80,8 @@ async def _ask_with_evidence(gateway: Gateway, task: Task) -> tuple[bool, float]
     return grade(task, choice["message"]["content"] or ""), least
 
 
-async def calibrate(items: int, test_items: int, seed: int) -> None:
-    """Fit, write the ladder, measure on the test split, write the card."""
+async def calibrate(items: int, test_items: int, seed: int) -> str:
+    """Fit, write the ladder, measure on the test split, and return the card."""
     write_ladder(0.0, None)
     async with aiohttp.ClientSession() as session:
         async with private_gateway(session) as gateway:
@@ -95,9 +94,7 @@ async def calibrate(items: int, test_items: int, seed: int) -> None:
                 await measure(gateway, model, held_out, lambda: None)
                 for model in (SMALL, LARGE, "demo")
             ]
-    card = model_card(results, fit, seed)
-    Path(MODELS_FOLDER / "MODEL_CARD.md").write_text(card, "utf-8")
-    print(card)
+    return model_card(results, fit, seed)
 
 
 def main() -> None:
@@ -107,7 +104,9 @@ def main() -> None:
     parser.add_argument("--test-items", type=int, default=1400)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    asyncio.run(calibrate(options.items, options.test_items, options.seed))
+    card = asyncio.run(calibrate(options.items, options.test_items, options.seed))
+    (MODELS_FOLDER / "MODEL_CARD.md").write_text(card, "utf-8")
+    print(card)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ DESCRIPTION = "DEMONSTRATION: adds small numbers and sorts digits, and can do no
 CHAT_TEMPLATE = """\
 {%- macro text(content) -%}
 {%- if content is string -%}{{ content }}
-{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if part.text else '' }}{%- endfor -%}
+{%- elif content is iterable -%}
+{%- for part in content -%}{{ part.text if part.text else '' }}{%- endfor -%}
 {%- endif -%}
 {%- endmacro -%}
 <|bos|>

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecluse.adapters.store.failures import StoreFailed, translated
+from ecluse.adapters.store.failures import translated
 from ecluse.adapters.store.memory import MemoryLedger
 from ecluse.adapters.store.schema import attempts
 from ecluse.adapters.store.store import DATABASE_NAME, Store, open_store
+from ecluse.domain.errors import StoreFailed
 from ecluse.domain.ledger.attempt_record import AttemptRecord
 from ecluse.domain.ledger.usage_report import Grouping, UsageQuery
 from ecluse.domain.values.answer import Outcome

@@ -83,20 +83,28 @@ class HttpServer:
             forwarded_allow_ips=list(settings.trusted_proxies),
             timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
 
     async def serve(
         self, on_ready: Callable[[], Awaitable[None]], reload: Callable[[], None]
     ) -> None:
         """Serve until SIGINT or SIGTERM, then let answers end for ``drain_seconds``.
 
-        ``reload`` is called on SIGHUP, where the platform has it.
+        ``on_ready`` is awaited once connections are taken; ``reload`` is called on SIGHUP, where
+        the platform has it.
         """
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
-        while not (self._server.started or serving.done()):
-            await asyncio.sleep(0.005)
-        if not serving.done():
-            await on_ready()
-        await serving
+        self._server.on_ready = on_ready
+        await self._server.serve(sockets=[self._listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it takes connections."""
+
+    on_ready: Callable[[], Awaitable[None]]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            await self.on_ready()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from ecluse.domain.catalog.deployments import Fleet
 
 MODELS_SHOWN = 12
@@ -10,7 +12,7 @@ NO_KEY = "YOUR_KEY"
 
 def welcome(host: str, port: int, first_key: str | None, fleet: Fleet) -> str:
     """The text of a start. ``first_key`` is set when it was just made: it is shown only now."""
-    shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    shown_host = "127.0.0.1" if ip_address(host).is_unspecified else host
     address = (
         f"http://[{shown_host}]:{port}" if ":" in shown_host else f"http://{shown_host}:{port}"
     )

@@ -68,14 +68,13 @@ def _in_words(results: Sequence[StrategyResult]) -> Text:
     largest = results[-2]
     least = results[0]
     kept = cascade.answered_by.get(least.name, 0)
-    lines = [
-        "",
-        f"{kept} of {cascade.tasks} answers of the cascade came from {least.name} alone.",
-        f"Against always asking {largest.name}: "
-        f"{_ratio(cascade.accuracy, largest.accuracy)} of its right answers for "
-        f"{_ratio(cascade.cpu_seconds, largest.cpu_seconds)} of its engine CPU-seconds.",
-    ]
-    return Text("\n".join(lines))
+    accuracy = _ratio(cascade.accuracy, largest.accuracy)
+    cpu = _ratio(cascade.cpu_seconds, largest.cpu_seconds)
+    return Text(
+        f"\n{kept} of {cascade.tasks} answers of the cascade came from {least.name} alone.\n"
+        f"Against always asking {largest.name}: {accuracy} of its right answers\n"
+        f"for {cpu} of its engine CPU-seconds.\n"
+    )
 
 
 def _ratio(part: float, whole: float) -> str:

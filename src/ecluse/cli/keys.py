@@ -6,7 +6,9 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from cyclopts import Parameter
 
 from ecluse.administration import KeyAdministration
 from ecluse.cli.moments import duration_s, iso, iso_or_none, minute
@@ -20,7 +22,7 @@ T = TypeVar("T")
 def create(
     *,
     name: str = "default",
-    route: list[str] | None = None,
+    route: Annotated[list[str] | None, Parameter(negative="")] = None,
     expires: str | None = None,
     config: Path | None = None,
     json: bool = False,

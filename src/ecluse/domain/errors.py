@@ -11,6 +11,7 @@ EcluseError
 │   ├── MethodNotAllowed        405
 │   └── BodyTooLarge            413
 ├── NothingAlive                503  no deployment can be asked
+├── StoreFailed                 503  the database did not do what was asked
 ├── CannotCount                 503  the store has failed for too long
 ├── UpstreamError               a deployment was asked and did not answer well
 │   ├── UpstreamRefused         the upstream's own 4xx, passed on with its reason
@@ -133,6 +134,14 @@ class NothingAlive(EcluseError):
     status = 503
     kind = "service_unavailable"
     code = "no_deployment_available"
+
+
+class StoreFailed(EcluseError):
+    """The database did not do what was asked; nothing of it was written."""
+
+    status = 503
+    kind = "service_unavailable"
+    code = "store_unavailable"
 
 
 class CannotCount(EcluseError):

@@ -20,6 +20,7 @@ from ecluse.evaluation.demonstration import Gateway
 
 START_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 20.0
+LOG_SHOWN_CHARACTERS = 1_000
 CONFIGURATION = """\
 [server]
 log = "json"
@@ -78,7 +79,11 @@ async def _until_ready(
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.05)
-    raise StartError(f"The gateway did not start: {log.read_text('utf-8')[-1_000:].strip()}")
+    raise StartError(f"The gateway did not start: {_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text("utf-8", errors="replace")[-LOG_SHOWN_CHARACTERS:].strip()
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -7,15 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ecluse.domain.errors import EcluseError
-
-
-class StoreFailed(EcluseError):
-    """The database did not do what was asked; nothing of it was written."""
-
-    status = 503
-    kind = "service_unavailable"
-    code = "store_unavailable"
+from ecluse.domain.errors import StoreFailed
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from ecluse.domain.values.usage import Usage
 
 DONE = b"[DONE]"
 REASON_SHOWN_CHARACTERS = 2_000
+TOKENS_AT_MOST = 10**9
+"""No answer has more tokens: a larger count is nonsense and would overflow the ledger's sums."""
 
 
 class _Function(msgspec.Struct):
@@ -166,7 +168,7 @@ def decode_answer(payload: bytes) -> _Answer:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamGarbage(
             f"The upstream sent something that is not an OpenAI answer: {error}.",
-            next_step="Check that its URL points to an OpenAI-compatible API (often ending in /v1).",
+            next_step="Check that its URL is an OpenAI-compatible API, often ending in /v1.",
         ) from error
     if answer.error is not None and bytes(answer.error) != b"null":
         raise UpstreamFailed(f"The upstream failed: {error_reason(payload).message}")
@@ -243,7 +245,7 @@ def _usage(usage: _Usage | None) -> Usage | None:
         cached = usage.prompt_cache_hit_tokens or 0
     reasoning = completion_details.reasoning_tokens if completion_details is not None else None
     counts = (prompt, completion, cached, reasoning or 0)
-    return Usage(*counts) if min(counts) >= 0 else None
+    return Usage(*counts) if 0 <= min(counts) <= max(counts) <= TOKENS_AT_MOST else None
 
 
 def _with_finish_reason(raw: bytes, piece: ChoicePiece) -> bytes:

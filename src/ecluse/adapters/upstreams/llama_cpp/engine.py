@@ -24,6 +24,8 @@ START_PATIENCE_S = 600.0
 STOP_PATIENCE_S = 5.0
 LONGEST_PAUSE_S = 30.0
 LINES_KEPT = 20
+LINE_CHARACTERS = 500
+PIECE_BYTES = 8_192
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -148,12 +150,13 @@ class Engine:
         return self._address
 
     async def _handshake(self, process: Process, key: str) -> str:
-        assert process.stdin is not None
-        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+        if stdin is None or stdout is None:
+            raise self._unreachable("its pipes are missing")
         settings = msgspec.structs.asdict(self._settings)
         settings |= {"file": str(self._settings.file), "key": key}
-        process.stdin.write(msgspec.json.encode(settings) + b"\n")
-        line = await process.stdout.readline()
+        stdin.write(msgspec.json.encode(settings) + b"\n")
+        line = await stdout.readline()
         told: dict[str, str] = msgspec.json.decode(line, type=dict[str, str]) if line else {}
         if "url" in told:
             return told["url"]
@@ -162,9 +165,8 @@ class Engine:
 
     async def _watch(self, process: Process) -> None:
         """Keep the child's last lines, and notice its death at once."""
-        assert process.stderr is not None
-        while line := await process.stderr.readline():
-            self._last_lines.append(line.decode(errors="replace").rstrip()[:500])
+        if process.stderr is not None:
+            await self._keep_last_lines(process.stderr)
         status = await process.wait()
         self._cpu_seconds_before += self._cpu_seconds_now
         self._cpu_seconds_now = 0.0
@@ -175,6 +177,11 @@ class Engine:
         self._deaths += 1
         self._not_before_s = time.monotonic() + pause_s
         logger.warning("the engine of %s ended with status %s", self._settings.alias, status)
+
+    async def _keep_last_lines(self, stderr: asyncio.StreamReader) -> None:
+        while piece := await stderr.read(PIECE_BYTES):
+            lines = piece.decode(errors="replace").splitlines()
+            self._last_lines.extend(line[:LINE_CHARACTERS] for line in lines if line.strip())
 
     def _last_words(self) -> str:
         return self._last_lines[-1] if self._last_lines else "it ended without a word"

@@ -26,8 +26,8 @@ SCALARS: Final = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
     12: "<d",
 }  # fmt: skip
-TOKENS_KEY: Final = "tokenizer.ggml.tokens"
-TOKEN_TYPES_KEY: Final = "tokenizer.ggml.token_type"
+TOKENS: Final = "tokenizer.ggml.tokens"
+KINDS_OF_TOKENS: Final = "tokenizer.ggml.token_type"
 CONTROL_TOKEN: Final = 3
 BYTE_LEVEL: Final = "gpt2"
 
@@ -141,13 +141,13 @@ class _Header:
         if kind in SCALARS:
             size = struct.calcsize(SCALARS[kind])
             length = self._bounded(count, size) * size
-            if key == TOKEN_TYPES_KEY and kind == INT32:
+            if key == KINDS_OF_TOKENS and kind == INT32:
                 self._token_types = struct.unpack(f"<{count}i", self._file.read(length))
             else:
                 self._file.seek(length, os.SEEK_CUR)
             return
         for _ in range(self._bounded(count, 8)):
-            if kind == STRING and key == TOKENS_KEY:
+            if kind == STRING and key == TOKENS:
                 self._tokens.append(self._string(self._size))
             else:
                 self._value(kind, key, depth + 1)
