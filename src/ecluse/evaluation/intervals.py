@@ -16,4 +16,5 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     spread = Z_95**2 / total
     middle = (share + spread / 2) / (1 + spread)
     half = Z_95 / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At the ends the formula gives exactly 0 and 1; floating point would miss them by a hair.
+    return middle - half if right else 0.0, middle + half if right < total else 1.0
