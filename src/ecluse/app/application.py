@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from itertools import chain
 
 import aiohttp
 
@@ -21,6 +22,7 @@ from ecluse.app.members import MemberBuilder
 from ecluse.config.load import Loaded
 from ecluse.config.schema import Server
 from ecluse.domain.catalog.deployments import Fleet
+from ecluse.domain.errors import StartError
 from ecluse.domain.values.request_note import RequestNote
 from ecluse.gateway import Gateway
 from ecluse.runtime.accounts import Accounts
@@ -47,6 +49,7 @@ class Application:
         self._metrics = Metrics(self._engines.figures, lambda: self._writer.waiting)
         self._settlement = Settlement(self._writer, self._metrics.observe_attempt)
         self._accounts = Accounts(store.keys)
+        self._generations: list[Generation] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self.dispatcher = Dispatcher(self, self._clock)
 
@@ -61,21 +64,26 @@ class Application:
         await self._accounts.refresh()
         self._polling = asyncio.create_task(self._accounts.run(), name="accounts")
         self._writer.start()
-        self._present = await self._generation(loaded)
+        self._generations.append(await self._generation(loaded))
 
     async def reload(self, loaded: Loaded) -> None:
         """Serve new requests from another configuration; running ones keep theirs.
 
         Raises StartError, and then nothing has changed.
         """
-        old, self._present = self._present, await self._generation(loaded)
-        task = asyncio.create_task(self._retire(old))
+        try:
+            fresh = await self._generation(loaded)
+        except StartError:
+            await self._stop_unused_engines()
+            raise
+        task = asyncio.create_task(self._retire(self.present()))
+        self._generations.append(fresh)
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
     async def stop(self) -> None:
         """Settle and write what is left, then close everything. Requests must be over."""
-        await asyncio.gather(self._present.retire(), *self._retiring)
+        await asyncio.gather(*map(self._retire, self._generations), *self._retiring)
         await self._settlement.close()
         await self._writer.close()
         await self._accounts.close()
@@ -86,11 +94,11 @@ class Application:
 
     def fleet_now(self) -> Fleet:
         """What can be asked at present."""
-        return self._present.fleet.now()
+        return self.present().fleet.now()
 
     def present(self) -> Generation:
         """See Process.present."""
-        return self._present
+        return self._generations[-1]
 
     def observe(self, note: RequestNote) -> None:
         """See Process.observe."""
@@ -101,8 +109,6 @@ class Application:
     async def _generation(self, loaded: Loaded) -> Generation:
         builder = MemberBuilder(self._session, self._engines, os.environ)
         fleet = build_fleet(loaded, builder, Discovering(self._session, os.environ))
-        first_look = asyncio.create_task(fleet.refresh())
-        await asyncio.wait((first_look,), timeout=FIRST_LOOK_S)
         attempts = Attempts(fleet.upstream_named, self._settlement, self._clock)
         serving = Serving(
             gateway=Gateway(fleet.now, attempts, self._writer),
@@ -114,11 +120,19 @@ class Application:
             metrics=self._metrics.text,
         )
         every_s = loaded.configuration.discovery.every_seconds
-        return Generation(loaded.generation, serving, fleet, first_look, every_s)
+        generation = Generation(loaded.generation, serving, fleet, every_s)
+        await generation.first_look(FIRST_LOOK_S)
+        return generation
 
     async def _retire(self, old: Generation) -> None:
         await old.retire()
-        await self._engines.keep_only(self._present.fleet.upstreams())
+        if old in self._generations:
+            self._generations.remove(old)
+        await self._stop_unused_engines()
+
+    async def _stop_unused_engines(self) -> None:
+        used = chain.from_iterable(g.fleet.upstreams() for g in self._generations)
+        await self._engines.keep_only(used)
 
     def _unready_because(self, fleet: Fleet) -> str | None:
         if self._writer.is_full:

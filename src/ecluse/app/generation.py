@@ -16,7 +16,6 @@ class Generation:
         number: int,
         serving: Serving,
         fleet: FleetKeeper,
-        first_look: asyncio.Task[None],
         every_s: float,
     ) -> None:
         self.number = number
@@ -25,7 +24,6 @@ class Generation:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._first_look = first_look
         self._looking = asyncio.create_task(fleet.run(every_s), name=f"fleet-{number}")
 
     def enter(self) -> None:
@@ -39,9 +37,15 @@ class Generation:
         if self._in_flight == 0:
             self._idle.set()
 
+    async def first_look(self, patience_s: float) -> None:
+        """Wait until the fleet was looked at once, but not for ever."""
+        try:
+            await asyncio.wait_for(self.fleet.first_look.wait(), patience_s)
+        except TimeoutError:
+            return  # what answers slowly is found a little later
+
     async def retire(self) -> None:
         """Stop looking at its fleet and wait until its last request is over."""
-        self._first_look.cancel()
         self._looking.cancel()
-        await asyncio.wait((self._first_look, self._looking))
+        await asyncio.wait((self._looking,))
         await self._idle.wait()

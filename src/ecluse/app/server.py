@@ -9,7 +9,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -20,6 +21,7 @@ from ecluse.domain.errors import PortTaken, StartError
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2_048
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
@@ -100,9 +102,22 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling when it takes connections."""
+    """uvicorn, telling when it takes connections and leaving signals alone once it stopped.
+
+    uvicorn would raise the signal again after its shutdown, which would end the process before
+    what is settled was written.
+    """
 
     on_ready: Callable[[], Awaitable[None]]
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -35,16 +35,15 @@ async def serve(loaded: Loaded, load_again: Callable[[int], Loaded]) -> None:
     store = open_store(loaded.storage_folder(os.environ, sys.platform, Path.home()))
     first_key = await _first_key(store, settings)
     application = Application(store, RequestLog(sys.stderr.buffer, settings.log))
-    await application.start(loaded)
-    server = HttpServer(application.dispatcher, settings, listener)
-    reloading = _Reloading(application, loaded, load_again)
 
     async def tell() -> None:
         host, port = listener.getsockname()[:2]
         print(welcome(host, port, first_key, application.fleet_now()), flush=True)
 
     try:
-        await server.serve(tell, reloading.request)
+        await application.start(loaded)
+        server = HttpServer(application.dispatcher, settings, listener)
+        await server.serve(tell, _Reloading(application, loaded, load_again).request)
     finally:
         await application.stop()
 

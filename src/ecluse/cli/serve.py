@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from ecluse.config.load import Loaded, load
 from ecluse.config.paths import find_configuration
@@ -19,7 +20,7 @@ def serve(
     *,
     config: Path | None = None,
     host: str | None = None,
-    port: int | None = None,
+    port: Annotated[int | None, Parameter(validator=Number(gte=0, lte=65_535))] = None,
     check: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Start the gateway.

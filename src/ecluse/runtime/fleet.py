@@ -58,6 +58,7 @@ class FleetKeeper:
         self._demonstration = demonstration
         self._offers: dict[str, Sequence[Offer]] = {}
         self._fleet = Fleet({}, {})
+        self.first_look = asyncio.Event()
 
     def now(self) -> Fleet:
         """The latest picture."""
@@ -81,13 +82,14 @@ class FleetKeeper:
         self._draw(alive)
 
     async def run(self, every_s: float) -> None:
-        """Refresh for ever."""
+        """Refresh for ever; trouble is logged and outlived."""
         while True:
-            await asyncio.sleep(every_s)
             try:
                 await self.refresh()
             except Exception:
                 logger.exception("the fleet could not be refreshed")
+            self.first_look.set()
+            await asyncio.sleep(every_s)
 
     async def _ask(self, member: Member) -> bool:
         try:

@@ -88,17 +88,20 @@ class LedgerWriter:
             await self._arrived.wait()
             if not self._closing:
                 await asyncio.sleep(self._every_s)
-            self._arrived.clear()
-            while batch := self._waiting[:BATCH_RECORDS]:
+            # What arrives while this is written waits for the next time: few, full batches.
+            for _ in range(0, len(self._waiting), BATCH_RECORDS):
+                batch = self._waiting[:BATCH_RECORDS]
                 await self._append(batch)
                 del self._waiting[: len(batch)]
+            if not self._waiting and not self._closing:
+                self._arrived.clear()
 
     async def _append(self, batch: list[AttemptRecord]) -> None:
         while True:
             try:
                 await self._ledger.append(batch)
-            except Exception:
-                logger.exception("the store failed; %d attempts wait", self.waiting)
+            except Exception as error:
+                logger.error("the store failed, %d attempts wait: %s", self.waiting, error)
                 await asyncio.sleep(self._retry_s)
             else:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -15,7 +16,7 @@ from ecluse.adapters.upstreams import tokenizing
 from ecluse.adapters.upstreams.event_stream import EventStreamDecoder
 from ecluse.adapters.upstreams.http_errors import as_upstream_error, refusal
 from ecluse.adapters.upstreams.model_list import read_model_list
-from ecluse.adapters.upstreams.openai_wire import AnswerReader
+from ecluse.adapters.upstreams.openai_wire import AnswerReader, as_chunk
 from ecluse.domain.catalog.deployments import Offer
 from ecluse.domain.errors import UpstreamError, UpstreamGarbage
 from ecluse.domain.values.answer import Event, Events
@@ -25,6 +26,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
 ASKING_S: Final = 5.0
+ENDING_S: Final = 0.02
 
 
 class HttpUpstream:
@@ -82,6 +84,9 @@ class HttpUpstream:
             if not call.stream:
                 yield (await _whole_answer(response, reader),)
                 return
+            if response.content_type == "application/json":
+                yield (as_chunk(await _whole_answer(response, reader)),)
+                return
             decoder = EventStreamDecoder()
             read = response.content.readany
             while not reader.said_done and (piece := await read()):
@@ -91,6 +96,7 @@ class HttpUpstream:
                 yield events
             if (end := reader.end()) is not None:
                 yield (end,)
+            await _let_it_end(response)
 
     async def count_tokens(self, model: str, text: str) -> int | None:
         """See Upstream.count_tokens: the ``/tokenize`` of llama.cpp and vLLM."""
@@ -172,6 +178,16 @@ async def _whole_answer(response: aiohttp.ClientResponse, reader: AnswerReader) 
     if event is None or not event.choices:
         raise UpstreamGarbage("The upstream's answer has no choices.")
     return event
+
+
+async def _let_it_end(response: aiohttp.ClientResponse) -> None:
+    """Give the upstream a moment to end its body, so that the connection can be used again."""
+    try:
+        async with asyncio.timeout(ENDING_S):
+            while await response.content.readany():
+                pass
+    except (aiohttp.ClientError, TimeoutError):
+        return  # the answer is whole; only the connection is lost
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:

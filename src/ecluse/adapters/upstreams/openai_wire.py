@@ -161,6 +161,16 @@ class AnswerReader:
         return Event(spliced(fields, {"choices": choices}), pieces)
 
 
+def as_chunk(event: Event) -> Event:
+    """A whole answer as the only chunk of a stream, for upstreams that do not stream."""
+    fields = _fields_decoder.decode(event.raw)
+    choices = _choices_decoder.decode(fields["choices"])
+    for choice in choices:
+        choice["delta"] = choice.pop("message", msgspec.Raw(b"{}"))
+    replaced = {"object": "chat.completion.chunk", "choices": choices}
+    return msgspec.structs.replace(event, raw=spliced(fields, replaced))
+
+
 def decode_answer(payload: bytes) -> _Answer:
     """Decode what decides. Raises UpstreamGarbage, or UpstreamFailed for an error object."""
     try:

@@ -116,7 +116,9 @@ def _may_use(account: Account) -> str:
     return f"It may use: {allowed}. Ask for a key with a wider scope."
 
 
-def _unknown(name: str, account: Account, fleet: Fleet) -> UnknownRoute:
+def _unknown(name: str, account: Account, fleet: Fleet) -> UnknownRoute | NothingAlive:
+    if not fleet.deployments:
+        return _nothing_alive(name, fleet)
     names = [known for known in fleet.names() if account.may_use(known)]
     near = difflib.get_close_matches(name[:200], names, NEAR_NAMES, cutoff=0.5)
     if near:
@@ -124,7 +126,7 @@ def _unknown(name: str, account: Account, fleet: Fleet) -> UnknownRoute:
     elif names:
         step = f"There is: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}."
     else:
-        step = "No model was found yet: `ecluse doctor` tells what is missing."
+        step = "This key may use none of the models here; ask for a wider scope."
     if fleet.silent_upstreams:
         step += f" Not reachable now: {', '.join(fleet.silent_upstreams)}."
     return UnknownRoute(f"There is no model {name[:200]!r} here.", next_step=step, param="model")
@@ -147,11 +149,15 @@ def _nothing_left(
             next_step="Leave the images out or name a model that sees.",
             param="messages",
         )
-    silent = ", ".join(fleet.silent_upstreams)
+    return _nothing_alive(request.route, fleet)
+
+
+def _nothing_alive(name: str, fleet: Fleet) -> NothingAlive:
+    step = "`ecluse doctor` tells what is missing."
+    if fleet.silent_upstreams:
+        step = f"Not reachable: {', '.join(fleet.silent_upstreams)}. {step}"
     return NothingAlive(
-        f"Nothing can answer for {request.route!r} now.",
-        next_step=f"Not reachable: {silent}."
-        if silent
-        else "`ecluse doctor` tells what is missing.",
+        f"Nothing can answer for {name[:200]!r} now.",
+        next_step=step,
         retry_after_s=RETRY_NOTHING_ALIVE_S,
     )
