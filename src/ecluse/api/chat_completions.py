@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import msgspec
-
 from ecluse.api.authentication import authenticate
 from ecluse.api.chat_request import read_chat_request
-from ecluse.api.exchange import Exchange, Headers, WhileConnected, error_body
+from ecluse.api.exchange import Exchange, Headers, WhileConnected
 from ecluse.api.serving import Serving
-from ecluse.api.shown_answer import DATA, END, WAITING, ShownStream, shown_whole
+from ecluse.api.shown_answer import WAITING, ShownStream, shown_whole
 from ecluse.domain.errors import EcluseError
 from ecluse.domain.values.answer import Progress
 from ecluse.domain.values.identifiers import RequestId
@@ -28,7 +26,7 @@ async def chat_completions(exchange: Exchange, serving: Serving, note: RequestNo
     note.key_id = account.key_id
     request = read_chat_request(await exchange.body(serving.limits.max_body_bytes))
     note.route, note.stream = request.route, request.stream
-    async with WhileConnected(exchange, serving.limits.stalled_client_s):
+    async with WhileConnected(exchange):
         answer = serving.gateway.answer(RequestId(exchange.request_id), request, account)
         if request.stream:
             await _stream(exchange, serving, note, request, answer)
@@ -78,7 +76,7 @@ async def _stream(
         if exchange.status == 0:
             raise
         note.error_code = error.code
-        await exchange.finish(DATA + msgspec.json.encode(error_body(error)) + END)
+        await exchange.break_off(error)
 
 
 def _take_note(note: RequestNote, progress: Progress, serving: Serving) -> None:

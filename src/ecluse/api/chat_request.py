@@ -70,6 +70,8 @@ _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def read_chat_request(body: bytes) -> ChatRequest:
     """Read a request's body. Raises InvalidRequest with the position or the path of the field."""
     try:
+        if not body.isascii():
+            body.decode()  # msgspec does not look into what it passes over
         told = _body_decoder.decode(body)
         fields = _fields_decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from ecluse.api import models
 from ecluse.api.chat_completions import chat_completions
 from ecluse.api.exchange import CLIENT_CLOSED_REQUEST, ClientLeft, Exchange, Receive, Scope, Send
 from ecluse.api.operations import healthz, metrics, readyz
 from ecluse.api.serving import Process, Serving
-from ecluse.domain.errors import EcluseError, MethodNotAllowed, UnknownPath
+from ecluse.domain.errors import EcluseError, MethodNotAllowed, NothingAlive, UnknownPath
 from ecluse.domain.values.identifiers import RANDOM_BYTES, uuid7
 from ecluse.domain.values.request_note import RequestNote
 from ecluse.ports import Clock
@@ -27,6 +29,12 @@ ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
     "/metrics": {"GET": metrics, "HEAD": metrics},
 }
 ONE_MODEL: Mapping[str, Endpoint] = {"GET": models.one_model, "HEAD": models.one_model}
+
+PARTING_S = 1.0
+"""How long a client that does not read may hold up a stop."""
+STOPPING = NothingAlive(
+    "The gateway is stopping.", next_step="Ask again in a moment.", retry_after_s=5
+)
 
 
 class Dispatcher:
@@ -64,6 +72,12 @@ class Dispatcher:
             await exchange.respond_error(error)
         except ClientLeft:
             note.status, note.error_code = CLIENT_CLOSED_REQUEST, "client_left"
+        except asyncio.CancelledError:
+            # The server's drain is over, and what it cancels it would log as a crash of ours.
+            note.error_code = "stopped"
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PARTING_S):
+                    await exchange.break_off(STOPPING)
         except Exception:
             logger.exception("request %s failed", exchange.request_id)
             note.error_code = EcluseError.code

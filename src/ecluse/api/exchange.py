@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ecluse.api.shown_answer import DATA, END
 from ecluse.domain.errors import BodyTooLarge, EcluseError, InvalidRequest
 
 Scope = MutableMapping[str, Any]
@@ -39,7 +40,6 @@ class Exchange:
         self.request_id = request_id
         self.status = 0
         self.is_finished = False
-        self.writing_since: float | None = None
         self.receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -91,6 +91,13 @@ class Exchange:
             headers.append((b"www-authenticate", b"Bearer"))
         await self.respond_json(error.http_status, error_body(error), headers)
 
+    async def break_off(self, error: EcluseError) -> None:
+        """End with an error: as an answer of its own, or inside the stream that was begun."""
+        if self.status == 0:
+            await self.respond_error(error)
+        else:
+            await self.finish(DATA + msgspec.json.encode(error_body(error)) + END)
+
     async def start_stream(self, headers: Headers = ()) -> None:
         """Send 200 and the headers of a server-sent event stream."""
         no_buffering = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -98,14 +105,12 @@ class Exchange:
 
     async def write(self, piece: bytes) -> None:
         """Send a piece of a stream; waits while the client does not read."""
-        self.writing_since = asyncio.get_running_loop().time()
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-        self.writing_since = None
 
     async def finish(self, piece: bytes = b"") -> None:
         """Send the last piece."""
-        self.is_finished = True
         await self._send({"type": "http.response.body", "body": piece, "more_body": False})
+        self.is_finished = True
 
     async def _start(self, status: int, content_type: bytes, headers: Headers) -> None:
         self.status = status
@@ -118,49 +123,31 @@ class Exchange:
 
 
 class WhileConnected:
-    """Runs a block only as long as the client is there and reads.
+    """Runs a block only as long as the client is there.
 
-    ASGI cancels nothing by itself. On leaving, or when one write takes longer than
-    ``stalled_s``, the block is cancelled and ClientLeft comes out of it.
+    ASGI cancels nothing by itself. On leaving, the block is cancelled and ClientLeft comes out of
+    it.
     """
 
-    def __init__(self, exchange: Exchange, stalled_s: float) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._stalled_s = stalled_s
         self._left = False
 
     async def __aenter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._block = asyncio.current_task()
-        self._watcher = self._loop.create_task(self._watch())
-        self._stall_check = self._loop.call_later(self._stalled_s, self._check_stall)
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, _: object, trace: TracebackType | None
     ) -> None:
         self._watcher.cancel()
-        self._stall_check.cancel()
         if self._left and kind is asyncio.CancelledError and self._block is not None:
             self._block.uncancel()
             raise ClientLeft
 
     async def _watch(self) -> None:
-        while True:
-            message = await self._exchange.receive()
-            if message["type"] == "http.disconnect":
-                self._give_up()
-                return
-
-    def _check_stall(self) -> None:
-        since = self._exchange.writing_since
-        now = self._loop.time()
-        if since is not None and now - since >= self._stalled_s:
-            self._give_up()
-            return
-        wait = self._stalled_s - (now - since) if since is not None else self._stalled_s
-        self._stall_check = self._loop.call_later(wait, self._check_stall)
-
-    def _give_up(self) -> None:
+        while (await self._exchange.receive())["type"] != "http.disconnect":
+            pass
         if not self._exchange.is_finished and self._block is not None:
             self._left = True
             self._block.cancel()

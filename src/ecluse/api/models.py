@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from ecluse.api.authentication import authenticate
 from ecluse.api.exchange import Exchange
 from ecluse.api.serving import Serving
@@ -27,7 +25,7 @@ async def one_model(exchange: Exchange, serving: Serving, note: RequestNote) -> 
     """Describe one of them."""
     account = authenticate(exchange, serving)
     note.key_id = account.key_id
-    name = unquote(exchange.path.removeprefix(PREFIX))
+    name = exchange.path.removeprefix(PREFIX)
     fleet = serving.fleet_now()
     if name not in fleet.names() or not account.may_use(name):
         raise UnknownRoute(

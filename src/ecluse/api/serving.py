@@ -19,7 +19,6 @@ class Limits(msgspec.Struct, frozen=True):
 
     max_body_bytes: int
     hold_silently_s: float
-    stalled_client_s: float
     root_path: str
     open_metrics: bool
 

@@ -49,9 +49,8 @@ class ShownStream:
         event = self._usage_with_choices
         if not self._request.wants_stream_usage or self._usage_shown or event is None:
             return DONE
-        return (
-            DATA + spliced(_fields_decoder.decode(event.raw), {"choices": _NO_CHOICES}) + END + DONE
-        )
+        alone = _changed(event.raw, {"choices": _NO_CHOICES}, ())
+        return DATA + _on_one_line(alone) + END + DONE
 
     def _shown(self, event: Event, progress: Progress) -> bytes | None:
         changes: dict[str, object] = {}
@@ -67,8 +66,7 @@ class ShownStream:
             changes["choices"] = _without_logprobs(event.raw)
         if self.names_model_in_stream and any(p.finish_reason for p in event.choices):
             changes["ecluse"] = {"model": progress.model, "attempts": progress.attempts}
-        shown = _changed(event.raw, changes, removed)
-        return msgspec.json.format(shown, indent=-1) if b"\n" in shown else shown
+        return _on_one_line(_changed(event.raw, changes, removed))
 
     def _note_usage(self, event: Event) -> None:
         if event.choices:
@@ -92,6 +90,11 @@ def _changed(raw: bytes, changes: dict[str, object], removed: tuple[str, ...]) -
     for name in removed:
         fields.pop(name, None)
     return spliced(fields, changes)
+
+
+def _on_one_line(raw: bytes) -> bytes:
+    """JSON without line ends, which a frame's payload may not have; CR ends a line there too."""
+    return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
 
 
 def _without_logprobs(raw: bytes) -> list[dict[str, Any]]:

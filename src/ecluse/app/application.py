@@ -96,6 +96,10 @@ class Application:
         """What can be asked at present."""
         return self.present().fleet.now()
 
+    def stalled_client_s(self) -> float:
+        """How long a client may read nothing, as the present generation has it."""
+        return self.present().stalled_client_s
+
     def present(self) -> Generation:
         """See Process.present."""
         return self._generations[-1]
@@ -119,8 +123,7 @@ class Application:
             unready_because=lambda: self._unready_because(fleet.now()),
             metrics=self._metrics.text,
         )
-        every_s = loaded.configuration.discovery.every_seconds
-        generation = Generation(loaded.generation, serving, fleet, every_s)
+        generation = Generation(loaded, serving, fleet)
         await generation.first_look(FIRST_LOOK_S)
         return generation
 
@@ -146,7 +149,6 @@ def _limits(server: Server) -> Limits:
     return Limits(
         max_body_bytes=server.max_body_bytes,
         hold_silently_s=server.hold_silently_seconds,
-        stalled_client_s=server.stalled_client_seconds,
         root_path=server.root_path,
         open_metrics=is_loopback(server.host),
     )

@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 
 from ecluse.api.serving import Serving
+from ecluse.config.load import Loaded
 from ecluse.runtime.fleet import FleetKeeper
 
 
 class Generation:
     """Lives until it is retired and the last request that began with it is over."""
 
-    def __init__(
-        self,
-        number: int,
-        serving: Serving,
-        fleet: FleetKeeper,
-        every_s: float,
-    ) -> None:
-        self.number = number
+    def __init__(self, loaded: Loaded, serving: Serving, fleet: FleetKeeper) -> None:
+        self.stalled_client_s = loaded.configuration.server.stalled_client_seconds
         self.serving = serving
         self.fleet = fleet
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._looking = asyncio.create_task(fleet.run(every_s), name=f"fleet-{number}")
+        every_s = loaded.configuration.discovery.every_seconds
+        self._looking = asyncio.create_task(fleet.run(every_s), name=f"fleet-{loaded.generation}")
 
     def enter(self) -> None:
         """A request begins."""

@@ -11,10 +11,13 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from ecluse.api.dispatch import Dispatcher
+from ecluse.app.connection import Connection
 from ecluse.config.schema import Server
 from ecluse.domain.errors import PortTaken, StartError
 
@@ -68,11 +71,17 @@ def _other(port: int) -> int:
 class HttpServer:
     """uvicorn with our settings: no access log, no lifespan, no websockets, a bounded drain."""
 
-    def __init__(self, dispatcher: Dispatcher, settings: Server, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        settings: Server,
+        listener: socket.socket,
+        stalled_client_s: Callable[[], float],
+    ) -> None:
         self._listener = listener
         config = uvicorn.Config(
             dispatcher,
-            http="httptools",
+            http=_connections(stalled_client_s),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -99,6 +108,11 @@ class HttpServer:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         self._server.on_ready = on_ready
         await self._server.serve(sockets=[self._listener])
+
+
+def _connections(stalled_client_s: Callable[[], float]) -> type[asyncio.Protocol]:
+    """What makes a connection, in the place where uvicorn takes a class."""
+    return cast("type[asyncio.Protocol]", partial(Connection, stalled_client_s=stalled_client_s))
 
 
 class _Server(uvicorn.Server):

@@ -42,7 +42,9 @@ async def serve(loaded: Loaded, load_again: Callable[[int], Loaded]) -> None:
 
     try:
         await application.start(loaded)
-        server = HttpServer(application.dispatcher, settings, listener)
+        server = HttpServer(
+            application.dispatcher, settings, listener, application.stalled_client_s
+        )
         await server.serve(tell, _Reloading(application, loaded, load_again).request)
     finally:
         await application.stop()
@@ -62,7 +64,10 @@ async def _first_key(store: Store, settings: Server) -> str | None:
 
 
 class _Reloading:
-    """One reload at a time; a configuration that is wrong changes nothing."""
+    """One reload at a time; a configuration that is wrong changes nothing.
+
+    What is asked for while one runs is done after it: the file may have changed since it was read.
+    """
 
     def __init__(
         self, application: Application, loaded: Loaded, load_again: Callable[[int], Loaded]
@@ -70,11 +75,18 @@ class _Reloading:
         self._application = application
         self._loaded = loaded
         self._load_again = load_again
+        self._wanted = False
         self._running: asyncio.Task[None] | None = None
 
     def request(self) -> None:
+        self._wanted = True
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._reload())
+            self._running = asyncio.create_task(self._reload_while_wanted())
+
+    async def _reload_while_wanted(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            await self._reload()
 
     async def _reload(self) -> None:
         try:

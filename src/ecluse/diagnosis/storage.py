@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import create_engine, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
 
 from ecluse.adapters.store import migrations
 from ecluse.adapters.store.migrate import HEAD
@@ -18,6 +19,7 @@ from ecluse.adapters.store.store import DATABASE_NAME
 from ecluse.diagnosis.finding import Finding, Level
 
 PATIENCE_S = 1.0
+FOREIGN = "of another program"
 FOLDER, DATABASE, KEYS = "Data folder", "Database", "Keys"
 
 
@@ -31,15 +33,14 @@ def storage(folder: Path, now_s: int, *, open_to_others: bool) -> Iterator[Findi
     database = folder / DATABASE_NAME
     if not database.exists():
         yield Finding(Level.FINE, DATABASE, "none yet: the first start makes it")
-        yield _keys(0, open_to_others, a_start_makes_one=True)
+        yield _keys(0, 0, open_to_others)
         return
     try:
         with closing(_read_only(database)) as connection:
             finding = _database(database, connection)
             yield finding
-            if finding.level is not Level.BROKEN:
-                every, valid = _counted(connection, now_s)
-                yield _keys(valid, open_to_others, a_start_makes_one=every == 0)
+            if finding.level is Level.FINE and _revision(connection) == HEAD:
+                yield _keys(*_counted(connection, now_s), open_to_others)
     except (sqlite3.Error, SQLAlchemyError, OSError) as error:
         yield Finding(
             Level.BROKEN,
@@ -83,16 +84,14 @@ def _database(database: Path, connection: sqlite3.Connection) -> Finding:
         return Finding(
             Level.BROKEN, DATABASE, f"{database} cannot be written to", "Mend its permissions."
         )
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if tables and "alembic_version" not in tables:
+    revision = _revision(connection)
+    if revision == FOREIGN:
         return Finding(
             Level.BROKEN,
             DATABASE,
             f"{database} is the database of another program",
             "Name another folder as storage.directory.",
         )
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if tables else ()
-    revision = str(row[0]) if row else None
     if revision is not None and revision not in _known_revisions():
         return Finding(
             Level.BROKEN,
@@ -109,6 +108,17 @@ def _database(database: Path, connection: sqlite3.Connection) -> Finding:
     return Finding(Level.FINE, DATABASE, f"{database}, revision {revision}")
 
 
+def _revision(connection: sqlite3.Connection) -> str | None:
+    """Where a database stands: None while it is empty, FOREIGN where it is none of ours."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not tables:
+        return None
+    if "alembic_version" not in tables:
+        return FOREIGN
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
 def _known_revisions() -> set[str]:
     """The revisions of this program, by the beginnings of their files' names."""
     folder = Path(str(migrations.__file__)).parent / "versions"
@@ -116,13 +126,24 @@ def _known_revisions() -> set[str]:
 
 
 def _counted(connection: sqlite3.Connection, now_s: int) -> tuple[int, int]:
-    """How many keys there are, and how many of them are valid. An older table may have none."""
-    if not connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE name = ?", (keys.name,)
-    ).fetchone():
-        return 0, 0
-    columns = (keys.c.revoked_at_s, keys.c.expires_at_s)
-    with _queries(connection) as execute:
-        rows = execute(select(*columns)).all()
+    """How many keys there are, and how many of them are valid."""
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    with engine.connect() as queries:
+        rows = queries.execute(select(keys.c.revoked_at_s, keys.c.expires_at_s)).all()
     valid = sum(gone is None and (ends is None or now_s < ends) for gone, ends in rows)
     return len(rows), valid
+
+
+def _keys(every: int, valid: int, open_to_others: bool) -> Finding:
+    if valid:
+        return Finding(Level.FINE, KEYS, f"{valid} valid of {every}")
+    if open_to_others and every == 0:
+        return Finding(
+            Level.BROKEN,
+            KEYS,
+            "none, and the gateway is to listen for other machines: it will not start",
+            "ecluse keys create",
+        )
+    if every == 0:
+        return Finding(Level.FINE, KEYS, "none yet: the first start makes one and shows it once")
+    return Finding(Level.WARNING, KEYS, f"none of {every} is valid any more", "ecluse keys create")

@@ -83,8 +83,9 @@ class Attempt:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, EcluseError):
-            self._outcome, self._error_code = Outcome.FAILED, error.code
+        if isinstance(error, Exception):  # neither cancelled nor closed
+            self._outcome = Outcome.FAILED
+            self._error_code = (error if isinstance(error, EcluseError) else EcluseError).code
         self._settle()
 
     @property

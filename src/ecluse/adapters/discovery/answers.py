@@ -20,6 +20,9 @@ OLLAMA_CONTEXT_TOKENS = 4_096
 """What Ollama serves below 24 GiB of video memory unless told otherwise (its documentation on
 context length); it cuts longer prompts silently, so the least of its defaults is assumed."""
 
+MOST = 10**15
+"""No count is larger; what is cannot be stored or shown everywhere."""
+
 Json = Mapping[str, Any]
 
 
@@ -33,16 +36,19 @@ def json_object(body: bytes) -> Json:
 
 
 def ollama_models(tags: bytes) -> tuple[str, ...]:
-    """The model names of ``GET /api/tags``."""
+    """The model names of ``GET /api/tags``, without those that Ollama passes on to its cloud:
+    they would show prompts to others, which nobody has allowed.
+    """
     return tuple(
         model["name"]
         for model in _objects(json_object(tags), "models")
-        if isinstance(model.get("name"), str)
+        if _is_name(model.get("name")) and not _is_remote(model)
     )
 
 
 def ollama_offer(name: str, show: bytes, running: bytes) -> Offer | None:
-    """An offer from ``POST /api/show`` and ``GET /api/ps``; None for a model that cannot chat.
+    """An offer from ``POST /api/show`` and ``GET /api/ps``; None for a model that cannot chat
+    or is not on this machine.
 
     The context is what is served, not what the model could: a loaded model's as ``ps`` tells it,
     else the model file's ``num_ctx``, else Ollama's default, never above the model's own.
@@ -50,16 +56,16 @@ def ollama_offer(name: str, show: bytes, running: bytes) -> Offer | None:
     told = json_object(show)
     capabilities = told.get("capabilities")
     abilities = capabilities if isinstance(capabilities, list) else None
-    if abilities is not None and "completion" not in abilities:
+    if _is_remote(told) or (abilities is not None and "completion" not in abilities):
         return None
     info = told.get("model_info")
     info = info if isinstance(info, dict) else {}
     own = next((_count(v) for k, v in info.items() if str(k).endswith(".context_length")), None)
     served = _running_context(name, running) or _num_ctx(told.get("parameters"))
-    context = served or min(OLLAMA_CONTEXT_TOKENS, own or OLLAMA_CONTEXT_TOKENS)
+    context = served or OLLAMA_CONTEXT_TOKENS
     return Offer(
         name,
-        context_tokens=context,
+        context_tokens=context if own is None else min(context, own),
         accepts_images=None if abilities is None else "vision" in abilities,
         parameters=_count(info.get("general.parameter_count")),
     )
@@ -75,7 +81,7 @@ def lm_studio_offers(models: bytes) -> tuple[Offer, ...]:
             accepts_images=model.get("type") == "vlm",
         )
         for model in _objects(json_object(models), "data")
-        if isinstance(model.get("id"), str) and model.get("type") in ("llm", "vlm")
+        if _is_name(model.get("id")) and model.get("type") in ("llm", "vlm")
     )
 
 
@@ -88,7 +94,7 @@ def llama_cpp_offers(models: bytes, props: bytes) -> tuple[Offer, ...]:
     vision = modalities.get("vision") if isinstance(modalities, dict) else None
     offers = []
     for model in _objects(json_object(models), "data"):
-        if isinstance(model.get("id"), str):
+        if _is_name(model.get("id")):
             meta = model.get("meta")
             parameters = _count(meta.get("n_params")) if isinstance(meta, dict) else None
             offers.append(
@@ -108,7 +114,7 @@ def vllm_offers(models: bytes) -> tuple[Offer, ...]:
     return tuple(
         Offer(model["id"], context_tokens=_count(model.get("max_model_len")), gives_logprobs=True)
         for model in _objects(json_object(models), "data")
-        if isinstance(model.get("id"), str)
+        if _is_name(model.get("id"))
     )
 
 
@@ -125,8 +131,19 @@ def _objects(told: Json, key: str) -> list[Json]:
     return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_remote(model: Json) -> bool:
+    return bool(model.get("remote_host") or model.get("remote_model"))
+
+
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    """A number of tokens or parameters that can be one."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST:
+        return value
+    return None
 
 
 def _running_context(name: str, running: bytes) -> int | None:

@@ -22,6 +22,7 @@ USUAL_PORTS: Mapping[Kind, int] = {
 }
 CONNECT_S = 0.3
 ANSWER_S = 1.5
+PATIENCE_S = 5.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 OURSELVES = "ecluse"
 MODELS_ASKED_AT_MOST = 200
@@ -36,20 +37,27 @@ class Found(msgspec.Struct, frozen=True):
 
 
 async def find_local(
-    session: aiohttp.ClientSession, ports: Mapping[Kind, int] = USUAL_PORTS
+    session: aiohttp.ClientSession,
+    ports: Mapping[Kind, int] = USUAL_PORTS,
+    patience_s: float = PATIENCE_S,
 ) -> Sequence[Found]:
-    """Who answers at the usual ports, each taken for what its answers show it to be."""
-    found = await asyncio.gather(*(_at(_Place(session, port)) for port in set(ports.values())))
+    """Who answers at the usual ports, each taken for what its answers show it to be.
+
+    No port takes longer than ``patience_s``, whatever is there.
+    """
+    ends_s = asyncio.get_running_loop().time() + patience_s
+    places = (_Place(session, port, ends_s) for port in set(ports.values()))
+    found = await asyncio.gather(*map(_at, places))
     return [one for one in found if one is not None]
 
 
 class _Place:
     """A port of this machine; whatever goes wrong there reads as an empty answer."""
 
-    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, port: int, ends_s: float) -> None:
         self.root = f"http://127.0.0.1:{port}"
         self._session = session
-        self._timeout = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S)
+        self._ends_s = ends_s
         self.is_ourselves = False
 
     async def get(self, path: str) -> bytes:
@@ -59,15 +67,30 @@ class _Place:
         return await self._ask("POST", path, value)
 
     async def _ask(self, method: str, path: str, value: object) -> bytes:
+        left_s = self._ends_s - asyncio.get_running_loop().time()
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S)
         try:
-            async with self._session.request(
-                method, self.root + path, json=value, timeout=self._timeout, allow_redirects=False
-            ) as response:
+            async with (
+                asyncio.timeout(min(ANSWER_S, left_s)),
+                self._session.request(
+                    method, self.root + path, json=value, timeout=timeout, allow_redirects=False
+                ) as response,
+            ):
                 self.is_ourselves = response.headers.get("server") == OURSELVES
-                body = await response.content.read(MAX_ANSWER_BYTES)
-                return body if response.status == 200 else b""
+                return await _bounded(response) if response.status == 200 else b""
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return b""
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """A whole body; nothing where it is longer than any list of models."""
+    pieces = bytearray()
+    while piece := await response.content.readany():
+        pieces += piece
+        if len(pieces) > MAX_ANSWER_BYTES:
+            response.close()
+            return b""
+    return bytes(pieces)
 
 
 async def _at(place: _Place) -> Found | None:

@@ -27,7 +27,7 @@ class EventStreamDecoder:
         """Return the payloads completed by this piece, in order."""
         buffer = self._pending + piece if self._pending else piece
         if self._at_start:
-            if BYTE_ORDER_MARK.startswith(buffer) and buffer:
+            if BYTE_ORDER_MARK.startswith(buffer):
                 self._pending = buffer
                 return []
             buffer = buffer.removeprefix(BYTE_ORDER_MARK)

@@ -16,7 +16,7 @@ from ecluse.adapters.upstreams import tokenizing
 from ecluse.adapters.upstreams.event_stream import EventStreamDecoder
 from ecluse.adapters.upstreams.http_errors import as_upstream_error, refusal
 from ecluse.adapters.upstreams.model_list import read_model_list
-from ecluse.adapters.upstreams.openai_wire import AnswerReader, as_chunk
+from ecluse.adapters.upstreams.openai_wire import DONE, AnswerReader, as_chunk
 from ecluse.domain.catalog.deployments import Offer
 from ecluse.domain.errors import UpstreamError, UpstreamGarbage
 from ecluse.domain.values.answer import Event, Events
@@ -27,6 +27,13 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
 ASKING_S: Final = 5.0
 ENDING_S: Final = 0.02
+BUSY: Final = (429, 503)
+CLOSED_ALREADY: Final = (
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientOSError,
+    ConnectionResetError,
+)
+"""What aiohttp raises for it: while it waits for the answer, or at the writing."""
 
 
 class HttpUpstream:
@@ -86,14 +93,15 @@ class HttpUpstream:
                 return
             if response.content_type == "application/json":
                 yield (as_chunk(await _whole_answer(response, reader)),)
-                return
-            decoder = EventStreamDecoder()
-            read = response.content.readany
-            while not reader.said_done and (piece := await read()):
-                for events in _events(reader, decoder.feed(piece)):
+                reader.read(DONE)  # its length said so
+            else:
+                decoder = EventStreamDecoder()
+                read = response.content.readany
+                while not reader.said_done and (piece := await read()):
+                    for events in _events(reader, decoder.feed(piece)):
+                        yield events
+                for events in _events(reader, decoder.rest()):
                     yield events
-            for events in _events(reader, decoder.rest()):
-                yield events
             if (end := reader.end()) is not None:
                 yield (end,)
             await _let_it_end(response)
@@ -109,7 +117,7 @@ class HttpUpstream:
                 count = tokenizing.answer(answer) if response.status == 200 else None
         except UpstreamError:
             return None
-        self._has_tokenizer = count is not None
+        self._has_tokenizer = count is not None or response.status in BUSY
         return count
 
     async def close(self) -> None:
@@ -146,8 +154,8 @@ class HttpUpstream:
                     allow_redirects=False,
                     ssl=self._tls,
                 )
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                if last_try:
+            except CLOSED_ALREADY as error:
+                if last_try or isinstance(error, aiohttp.ClientConnectorError):
                     raise
         raise AssertionError("unreachable")
 

@@ -33,7 +33,7 @@ def as_upstream_error(error: Exception, upstream: str, *, answering: bool) -> Up
                 f"The upstream {upstream} sent nothing for too long.",
                 next_step="Ask again, or raise its silence_seconds in the configuration.",
             )
-        case aiohttp.ClientPayloadError() | ConnectionError() | aiohttp.ServerDisconnectedError():
+        case aiohttp.ClientPayloadError() | aiohttp.ClientConnectionError() | ConnectionError():
             if answering:
                 return UpstreamTruncated(
                     f"The upstream {upstream} broke off in the middle of its answer.",
@@ -76,11 +76,13 @@ def refusal(upstream: str, status: int, headers: Mapping[str, str], body: bytes)
             next_step="Whoever runs this gateway should check that key.",
             upstream_status=status,
         )
-    code = next((c for c in (told.code, told.type) if c in CONTEXT_EXCEEDED_CODES), told.code)
+    code, kind = _text(told.code), _text(told.type)
+    if code in CONTEXT_EXCEEDED_CODES or kind in CONTEXT_EXCEEDED_CODES:
+        code = "context_length_exceeded"
     return UpstreamRefused(
         str(told.message),
         upstream_status=status,
-        code="context_length_exceeded" if code in CONTEXT_EXCEEDED_CODES else _text(code),
+        code=code,
         param=_text(told.param),
         retry_after_s=retry_after_s(headers),
     )

@@ -17,6 +17,7 @@ from ecluse.domain.values.request import spliced
 from ecluse.domain.values.usage import Usage
 
 DONE = b"[DONE]"
+CHUNK = "chat.completion.chunk"
 REASON_SHOWN_CHARACTERS = 2_000
 TOKENS_AT_MOST = 10**9
 """No answer has more tokens: a larger count is nonsense and would overflow the ledger's sums."""
@@ -78,12 +79,12 @@ class _Answer(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     model: str | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _answer_decoder = msgspec.json.Decoder(_Answer)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_choices_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_objects_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 class AnswerReader:
@@ -158,29 +159,40 @@ class AnswerReader:
         ]
         fields = _fields_decoder.decode(self._last)
         fields.pop("usage", None)
-        return Event(spliced(fields, {"choices": choices}), pieces)
+        return Event(spliced(fields, {"object": CHUNK, "choices": choices}), pieces)
 
 
 def as_chunk(event: Event) -> Event:
     """A whole answer as the only chunk of a stream, for upstreams that do not stream."""
     fields = _fields_decoder.decode(event.raw)
-    choices = _choices_decoder.decode(fields["choices"])
-    for choice in choices:
-        choice["delta"] = choice.pop("message", msgspec.Raw(b"{}"))
-    replaced = {"object": "chat.completion.chunk", "choices": choices}
+    choices = _objects_decoder.decode(fields["choices"])
+    for choice, piece in zip(choices, event.choices, strict=True):
+        said = choice.pop("message", None) or choice.get("delta", msgspec.Raw(b"{}"))
+        choice["delta"] = _with_numbered_calls(said) if piece.calls_tools else said
+    replaced = {"object": CHUNK, "choices": choices}
     return msgspec.structs.replace(event, raw=spliced(fields, replaced))
+
+
+def _with_numbered_calls(said: msgspec.Raw) -> msgspec.Raw:
+    """In a stream each tool call has its ``index``, by which clients join its pieces."""
+    fields = _fields_decoder.decode(said)
+    calls = _objects_decoder.decode(fields["tool_calls"])
+    numbered = [{"index": index} | call for index, call in enumerate(calls)]
+    return msgspec.Raw(spliced(fields, {"tool_calls": numbered}))
 
 
 def decode_answer(payload: bytes) -> _Answer:
     """Decode what decides. Raises UpstreamGarbage, or UpstreamFailed for an error object."""
     try:
+        if not payload.isascii():
+            payload.decode()  # msgspec does not look into what it passes over
         answer = _answer_decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamGarbage(
             f"The upstream sent something that is not an OpenAI answer: {error}.",
             next_step="Check that its URL is an OpenAI-compatible API, often ending in /v1.",
         ) from error
-    if answer.error is not None and bytes(answer.error) != b"null":
+    if answer.error is not None:
         raise UpstreamFailed(f"The upstream failed: {error_reason(payload).message}")
     return answer
 
@@ -261,7 +273,7 @@ def _usage(usage: _Usage | None) -> Usage | None:
 def _with_finish_reason(raw: bytes, piece: ChoicePiece) -> bytes:
     """Correct one choice's finish_reason and leave everything else as it came."""
     fields = _fields_decoder.decode(raw)
-    choices = _choices_decoder.decode(fields["choices"])
+    choices = _objects_decoder.decode(fields["choices"])
     for choice in choices:
         if msgspec.json.decode(choice.get("index", msgspec.Raw(b"0"))) == piece.index:
             choice["finish_reason"] = msgspec.Raw(msgspec.json.encode(piece.finish_reason))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ecluse.adapters.upstreams.openai_wire import TOKENS_AT_MOST
+
 
 class _Answer(msgspec.Struct):
     tokens: list[msgspec.Raw] | None = None
@@ -22,5 +24,5 @@ def answer(body: bytes) -> int | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if told.count is not None:
-        return told.count if told.count >= 0 else None
+        return told.count if 0 <= told.count <= TOKENS_AT_MOST else None
     return len(told.tokens) if told.tokens is not None else None

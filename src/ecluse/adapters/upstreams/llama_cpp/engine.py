@@ -9,12 +9,14 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from ecluse.domain.errors import UpstreamUnreachable
+from ecluse.adapters.upstreams.llama_cpp.gguf import read_facts
+from ecluse.domain.errors import ModelFileBroken, UpstreamUnreachable
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +25,18 @@ START_PATIENCE_S = 600.0
 """Large models on slow disks load for minutes."""
 STOP_PATIENCE_S = 5.0
 LONGEST_PAUSE_S = 30.0
+STEADY_AFTER_S = 60.0
+"""A child that served for so long did not die of what the one before it died of."""
+
+MIB = 2**20
+MOST_CACHE_MIB = 8_192
+CACHE_SHARE = 8
+"""Of the machine's memory, one in so many parts may hold prompts for a child to take up again."""
+
 LINES_KEPT = 20
 LINE_CHARACTERS = 500
 PIECE_BYTES = 8_192
+LOADING_FAILED = "error loading model: "
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -44,6 +55,10 @@ class EngineSettings(msgspec.Struct, frozen=True):
     temperature: float | None = None
 
 
+FileState = tuple[int, int] | None
+"""When a file was changed (ns), and its size; None while there is none."""
+
+
 class Address(msgspec.Struct, frozen=True):
     """Where a running child listens, and its key."""
 
@@ -53,11 +68,12 @@ class Address(msgspec.Struct, frozen=True):
 
 class Engine:
     """One child at a time. It is started when first needed, and again after it died: at once
-    the first time, then after growing pauses.
+    the first time, then after growing pauses. A broken file is left alone until it changes.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, steady_after_s: float = STEADY_AFTER_S) -> None:
         self._settings = settings
+        self._steady_after_s = steady_after_s
         self._process: Process | None = None
         self._address: Address | None = None
         self._starting: asyncio.Task[Address] | None = None
@@ -65,6 +81,9 @@ class Engine:
         self._last_lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._deaths = 0
         self._not_before_s = 0.0
+        self._serving_since_s = 0.0
+        self._file_state: FileState = None
+        self._broken: str | None = None
         self._cpu_seconds_before = 0.0
         self._cpu_seconds_now = 0.0
         self._stopping = False
@@ -73,10 +92,19 @@ class Engine:
         """Where it listens, once it does. Raises UpstreamUnreachable with the reason."""
         if self._address is not None:
             return self._address
+        if self._stopping:
+            raise self._unreachable("it was stopped")
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
             self._starting.add_done_callback(self._started)
-        return await asyncio.shield(self._starting)
+        starting = self._starting
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if starting.cancelled() and caller is not None and not caller.cancelling():
+                raise self._unreachable("it was stopped") from None
+            raise
 
     @property
     def pid(self) -> int | None:
@@ -117,7 +145,8 @@ class Engine:
         try:
             await asyncio.wait_for(process.wait(), STOP_PATIENCE_S)
         except TimeoutError:
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
         if self._watching:
             await asyncio.wait(self._watching)
@@ -128,40 +157,52 @@ class Engine:
             logger.warning("%s", error)
 
     async def _start(self) -> Address:
+        await self._refuse_the_hopeless()
+        key = secrets.token_hex(16)
+        process, watch = await self._spawn()
+        try:
+            told = await asyncio.wait_for(
+                _handshake(process, self._settings, key), START_PATIENCE_S
+            )
+        except BaseException as error:
+            await _end(process, watch)
+            if isinstance(error, TimeoutError):
+                raise self._unreachable(f"not ready after {START_PATIENCE_S:.0f} s") from error
+            raise
+        if "url" not in told or watch.done():
+            await _end(process, watch)
+            reason = self._last_words(told.get("error"))
+            if await asyncio.to_thread(_is_broken, self._settings.file):
+                self._broken = reason
+            raise self._unreachable(reason)
+        self._serving_since_s = time.monotonic()
+        self._address = Address(told["url"], key)
+        return self._address
+
+    async def _refuse_the_hopeless(self) -> None:
+        """Raise where a start can only fail, or failed too short a time ago."""
+        state = await asyncio.to_thread(_state_of, self._settings.file)
+        if state != self._file_state:
+            self._file_state, self._broken = state, None
+            self._deaths, self._not_before_s = 0, 0.0
+        if self._broken is not None:
+            raise self._unreachable(self._broken, LONGEST_PAUSE_S)
         wait_s = self._not_before_s - time.monotonic()
         if wait_s > 0:
             raise self._unreachable("it failed a moment ago", wait_s)
-        key = secrets.token_hex(16)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", CHILD_MODULE, stdin=PIPE, stdout=PIPE, stderr=PIPE
-        )
+
+    async def _spawn(self) -> tuple[Process, asyncio.Task[None]]:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", CHILD_MODULE, stdin=PIPE, stdout=PIPE, stderr=PIPE
+            )
+        except OSError as error:
+            raise self._unreachable(f"no process for it ({error.strerror or error})") from error
         self._process = process
         watch = asyncio.create_task(self._watch(process))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)
-        try:
-            url = await asyncio.wait_for(self._handshake(process, key), START_PATIENCE_S)
-        except BaseException:
-            if process.returncode is None:
-                process.kill()
-            raise
-        self._deaths = 0
-        self._address = Address(url, key)
-        return self._address
-
-    async def _handshake(self, process: Process, key: str) -> str:
-        stdin, stdout = process.stdin, process.stdout
-        if stdin is None or stdout is None:
-            raise self._unreachable("its pipes are missing")
-        settings = msgspec.structs.asdict(self._settings)
-        settings |= {"file": str(self._settings.file), "key": key}
-        stdin.write(msgspec.json.encode(settings) + b"\n")
-        line = await stdout.readline()
-        told: dict[str, str] = msgspec.json.decode(line, type=dict[str, str]) if line else {}
-        if "url" in told:
-            return told["url"]
-        await process.wait()
-        raise self._unreachable(told.get("error") or self._last_words())
+        return process, watch
 
     async def _watch(self, process: Process) -> None:
         """Keep the child's last lines, and notice its death at once."""
@@ -170,7 +211,9 @@ class Engine:
         status = await process.wait()
         self._cpu_seconds_before += self._cpu_seconds_now
         self._cpu_seconds_now = 0.0
-        self._process = self._address = None
+        if self._process is process:
+            self._forgive_if_steady()
+            self._process = self._address = None
         if self._stopping:
             return
         pause_s = 0.0 if self._deaths == 0 else min(2.0 ** (self._deaths - 1), LONGEST_PAUSE_S)
@@ -178,17 +221,77 @@ class Engine:
         self._not_before_s = time.monotonic() + pause_s
         logger.warning("the engine of %s ended with status %s", self._settings.alias, status)
 
-    async def _keep_last_lines(self, stderr: asyncio.StreamReader) -> None:
-        while piece := await stderr.read(PIECE_BYTES):
-            lines = piece.decode(errors="replace").splitlines()
-            self._last_lines.extend(line[:LINE_CHARACTERS] for line in lines if line.strip())
+    def _forgive_if_steady(self) -> None:
+        """A child that served for long starts the count of deaths anew."""
+        served_s = time.monotonic() - self._serving_since_s
+        if self._address is not None and served_s >= self._steady_after_s:
+            self._deaths = 0
 
-    def _last_words(self) -> str:
-        return self._last_lines[-1] if self._last_lines else "it ended without a word"
+    async def _keep_last_lines(self, stderr: asyncio.StreamReader) -> None:
+        self._last_lines.clear()
+        begun = b""
+        while piece := await stderr.read(PIECE_BYTES):
+            *lines, begun = (begun + piece).split(b"\n")
+            self._last_lines.extend(map(_shortened, filter(bytes.strip, lines)))
+            begun = begun[:PIECE_BYTES]
+        if begun.strip():
+            self._last_lines.append(_shortened(begun))
+
+    def _last_words(self, told: str | None) -> str:
+        """Why it ended: what it logged of the file, else what it told, else its last line."""
+        for line in self._last_lines:
+            if (words := line.partition(LOADING_FAILED)[2]).strip():
+                return words
+        return told or (self._last_lines[-1] if self._last_lines else "it ended without a word")
 
     def _unreachable(self, reason: str, wait_s: float = 1.0) -> UpstreamUnreachable:
+        # Clients read this, and where files are is not their business.
+        reason = reason.replace(str(self._settings.file), self._settings.file.name)
         return UpstreamUnreachable(
             f"The engine of {self._settings.alias} does not start: {reason.rstrip('.')}.",
             next_step=f"Check the file {self._settings.file.name}; `ecluse doctor` tells more.",
             retry_after_s=max(1, round(wait_s)),
         )
+
+
+async def _handshake(process: Process, settings: EngineSettings, key: str) -> dict[str, str]:
+    """Tell a child its settings. What it tells; nothing where it died without a whole sentence."""
+    if process.stdin is None or process.stdout is None:
+        return {}
+    values = msgspec.structs.asdict(settings) | {
+        "file": str(settings.file),
+        "key": key,
+        "cache_mib": min(MOST_CACHE_MIB, psutil.virtual_memory().total // MIB // CACHE_SHARE),
+    }
+    process.stdin.write(msgspec.json.encode(values) + b"\n")
+    line = await process.stdout.readline()
+    try:
+        return msgspec.json.decode(line, type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}
+
+
+async def _end(process: Process, watch: asyncio.Task[None]) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    await asyncio.wait((watch,))
+
+
+def _shortened(line: bytes) -> str:
+    return line.decode(errors="replace").strip()[:LINE_CHARACTERS]
+
+
+def _state_of(file: Path) -> FileState:
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _is_broken(file: Path) -> bool:
+    try:
+        read_facts(file)
+    except ModelFileBroken:
+        return True
+    return False

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import aiohttp
+import msgspec
 
 from ecluse.adapters.upstreams.http import HttpUpstream
 from ecluse.adapters.upstreams.llama_cpp.engine import Address, Engine, EngineSettings
@@ -33,6 +34,10 @@ class LlamaCppUpstream:
         self._name = name
         self._session = session
         self._silence_s = silence_s
+        if facts.context_tokens is not None:
+            # The engine gives no request more than the model was made for, whatever is asked.
+            context_tokens = min(settings.context_tokens, facts.context_tokens)
+            settings = msgspec.structs.replace(settings, context_tokens=context_tokens)
         self._offer = Offer(
             settings.alias,
             context_tokens=settings.context_tokens,

@@ -1,0 +1,1 @@
+"""What the gateway costs, measured beside nginx and LiteLLM: `python -m benchmarks`."""
