@@ -13,7 +13,7 @@ INTRODUCTION = """\
 
 Two tiny Llama-architecture models, trained from scratch for Ecluse. They show how a cascade works
 on real models that fit into a Python package. **They are a demonstration and nothing else**: they
-add two numbers of up to three digits and sort up to sixteen digits, and answer nonsense to
+add two numbers of up to four digits and sort up to sixteen digits, and answer nonsense to
 everything else.
 
 - Licence: Apache-2.0, like Ecluse. Made by `recipes/demonstration_ladder/`; no outside data.

@@ -33,6 +33,9 @@ MAX_NESTING: Final = 4
 BITS_PER_BYTE: Final = 8
 ALIGNMENT: Final = 32
 INT32, STRING, ARRAY = 5, 8, 9
+LEAST_ARRAY_BYTES: Final = 12
+"""An array within an array: the type of its members and their number."""
+
 SCALARS: Final = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
     12: "<d",
@@ -197,7 +200,7 @@ class _Header:
         elif kind == STRING:
             self._read_strings(self._counted(count, 8), self._tokens if key == TOKENS else None)
         else:
-            for _ in range(self._counted(count, 8)):
+            for _ in range(self._counted(count, LEAST_ARRAY_BYTES)):
                 self._value(kind, key, depth + 1)
 
     def _read_strings(self, count: int, kept: list[bytes] | None) -> None:
