@@ -223,7 +223,7 @@ def test_the_time_of_a_vocabulary_grows_in_proportion() -> None:
 )
 def test_a_header_of_nothing_but_entries_costs_little(file: io.BytesIO) -> None:
     """Millions of empty entries fit into a file, and are more than any model has."""
-    with pytest.raises(ModelFileBroken, match="entries|settings"):
+    with pytest.raises(ModelFileBroken, match=r"entries|settings"):
         facts_of(file, "x")
 
 

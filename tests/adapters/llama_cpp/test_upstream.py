@@ -6,7 +6,7 @@ What every upstream has to do is in the contract's tests.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
@@ -18,7 +18,7 @@ from ecluse.adapters.upstreams.llama_cpp.gguf import read_facts
 from ecluse.adapters.upstreams.llama_cpp.upstream import LlamaCppUpstream
 from ecluse.demonstration import ladder
 from ecluse.domain.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
-from ecluse.domain.values.answer import Event
+from ecluse.domain.values.answer import Event, Events
 from ecluse.domain.values.request import Call
 
 RUNG = ladder.rungs()[0]
@@ -106,16 +106,21 @@ async def test_a_prompt_that_is_too_long(upstream: LlamaCppUpstream, streamed: b
     assert await events_of(upstream, call("add 1 2"))
 
 
+async def read_to_the_end(answer: AsyncGenerator[Events, None]) -> None:
+    """Read what is left of an answer."""
+    async for _ in answer:
+        pass
+
+
 async def test_after_a_crash_it_speaks_to_the_new_child(upstream: LlamaCppUpstream) -> None:
     """In mid-answer a kill -9 is an error of the upstream; the next attempt is answered."""
     first = await upstream.engine.address()
-    with pytest.raises(UpstreamError):
-        async with aclosing(upstream.attempt(call("1", ignore_eos=True, max_tokens=200))) as answer:
-            assert await anext(answer)
-            assert upstream.engine.pid is not None
-            os.kill(upstream.engine.pid, signal.SIGKILL)
-            async for _ in answer:
-                pass
+    async with aclosing(upstream.attempt(call("1", ignore_eos=True, max_tokens=200))) as answer:
+        assert await anext(answer)
+        assert upstream.engine.pid is not None
+        os.kill(upstream.engine.pid, signal.SIGKILL)
+        with pytest.raises(UpstreamError):
+            await read_to_the_end(answer)
     async with asyncio.timeout(PATIENCE_S):
         while upstream.engine.pid is not None:  # noqa: ASYNC110 - nothing tells of another process
             await asyncio.sleep(0.01)
