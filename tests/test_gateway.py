@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecluse.adapters.schemas import fits
 from ecluse.adapters.store.memory import MemoryLedger
 from ecluse.adapters.upstreams.scripted import Script, ScriptedUpstream
 from ecluse.api.chat_request import read_chat_request
@@ -34,6 +35,8 @@ from ecluse.domain.values.request import Call, ChatRequest
 from ecluse.domain.values.usage import Usage
 from ecluse.gateway import Gateway
 from ecluse.runtime.attempts import Attempts
+from ecluse.runtime.breakers import Breakers
+from ecluse.runtime.endurance import Endurance, EnduranceSettings
 from ecluse.runtime.ledger_writer import LedgerWriter
 from ecluse.runtime.settlement import Settlement
 
@@ -107,8 +110,11 @@ class House:
         self.ledger = TroubledLedger()
         self.writer = LedgerWriter(self.ledger, every_s=0.001, retry_s=0.001, waiting_at_most=full)
         self.settlement = Settlement(self.writer, lambda _: None)
-        attempts = Attempts(upstreams.__getitem__, self.settlement, Ticking())
-        self.gateway = Gateway(lambda: fleet, attempts, self.writer)
+        clock = Ticking()
+        self.breakers = Breakers(clock)
+        attempts = Attempts(upstreams.__getitem__, self.settlement, clock, self.breakers.ended)
+        endurance = Endurance(EnduranceSettings(retry_s=0), self.breakers, clock)
+        self.gateway = Gateway(lambda: fleet, attempts, endurance, self.writer, fits, clock)
 
     def answer(
         self, request: ChatRequest, request_id: str = "request"
@@ -253,8 +259,9 @@ async def test_another_place_answers(stream: bool, failure: UpstreamError) -> No
         ("place0b/model0", Outcome.ANSWERED),
     ]
     assert first.error_code == failure.code
-    assert first.usage == Usage(0, 0)
-    assert first.price == Money(0, "EUR")
+    read = failure is BROKE_OFF  # whoever breaks off in the middle has worked on the prompt
+    assert first.usage == (Usage(3, 0, source="tokenizer") if read else Usage(0, 0))
+    assert first.price == Money(3 if read else 0, "EUR")
 
 
 async def test_what_was_held_is_dropped_when_it_breaks() -> None:

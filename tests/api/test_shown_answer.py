@@ -48,7 +48,7 @@ def seen(
 ) -> list[Any]:
     """What a client decodes from the stream, [DONE] checked and left out."""
     shown = ShownStream(request(usage))
-    shown.names_model_in_stream = names_model
+    shown.told_in_headers = None if names_model else ("m", 2)
     sent = (
         b"".join(shown.write(Progress((event,), "m", 2, strip_logprobs)) for event in events)
         + shown.end()
@@ -148,6 +148,14 @@ def test_the_model_is_told_in_the_terminal_chunk_where_headers_left_before() -> 
     told = seen(events, usage=True, names_model=True)
     assert [chunk.get("ecluse") for chunk in told] == [None, {"model": "m", "attempts": 2}, None]
     assert not any("ecluse" in chunk for chunk in seen(events, usage=True))
+
+
+def test_attempts_after_the_headers_are_told_in_the_terminal_chunk() -> None:
+    """As when another deployment went on with the answer."""
+    shown = ShownStream(request(False))
+    shown.told_in_headers = ("m", 1)
+    sent = [shown.write(Progress((event,), "m", 2)) for event in events_of(*chunks("a"))]
+    assert [b"ecluse" in piece for piece in sent if piece] == [False, True]
 
 
 @given(

@@ -81,7 +81,7 @@ def test_reference_is_complete() -> None:
 def test_samples_of_the_reference_are_valid() -> None:
     """Whoever copies a sample from the reference has a valid file."""
     samples = re.findall(r"```toml\n(.*?)```", render(), re.DOTALL)
-    assert len(samples) == 8
+    assert len(samples) == 9
     for sample in samples:
         assert parse(sample, "sample") != Configuration() or sample.startswith("[demonstration]")
 

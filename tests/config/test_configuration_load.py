@@ -57,7 +57,7 @@ def test_all_kinds_of_upstreams() -> None:
     assert gguf == LlamaCppUpstream(name="here", models=(GgufEntry(name="q", file="q.gguf"),))
     assert scripted == ScriptedUpstream(name="parrot")
     assert isinstance(http, HttpUpstream)
-    assert http.silence_seconds == 300.0
+    assert http.first_token_seconds == 300.0
 
 
 def tables(value: object) -> Iterator[msgspec.Struct]:

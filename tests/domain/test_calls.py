@@ -106,8 +106,8 @@ def test_logprobs_are_the_clients_or_ours(
     body: dict[str, Any], adds: bool, top: int | None
 ) -> None:
     """Those that only we asked for are known as such, so that they can be taken out again."""
-    assert adds_logprobs(request(BASE | body), JUDGED) is adds
-    assert not adds_logprobs(request(BASE | body), UNJUDGED)
+    assert adds_logprobs(request(BASE | body), PLACE, JUDGED) is adds
+    assert not adds_logprobs(request(BASE | body), PLACE, UNJUDGED)
     told = sent(body, JUDGED)
     assert told["logprobs"] is True
     assert told.get("top_logprobs") == top

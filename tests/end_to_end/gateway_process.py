@@ -26,8 +26,10 @@ FIRST_KEY = re.compile(r"^Key +(ecl_\S+)", re.MULTILINE)
 QUIET = """\
 [discovery]
 local = false
+[endurance]
+retry_seconds = 0
 """
-"""What else runs on the machine that tests is not our business."""
+"""What else runs on the machine that tests is not our business; and what fails is told at once."""
 NO_DEMONSTRATION = "[demonstration]\nenabled = false\n"
 KEPT_VARIABLES = ("PATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
 

@@ -22,14 +22,19 @@ def gateway(start: Starter, mock: MockServer) -> GatewayProcess:
         f"[server]\nhold_silently_seconds = {HOLD_S}\n{QUIET}{NO_DEMONSTRATION}"
         f"{mock_server.configuration(mock)}"
         # Two places for one model, of which the first always fails in its own way.
-        + "".join(_with_spare(mock, name) for name in ("broken", "garbage", "busy", "cut"))
+        # Breakers remember: what must fail anew is another model.
+        + "".join(
+            _with_spare(mock, name, use)
+            for name in ("broken", "garbage", "busy", "cut")
+            for use in ("stream", "whole")
+        )
     )
 
 
-def _with_spare(mock: MockServer, failing: str) -> str:
+def _with_spare(mock: MockServer, failing: str, use: str) -> str:
     return "".join(
-        f'[[upstreams]]\nkind = "http"\nname = "{failing}-{position}"\nurl = "{mock.url}"\n'
-        f'[[upstreams.models]]\nname = "spared-{failing}"\nupstream_name = "{model}"\n'
+        f'[[upstreams]]\nkind = "http"\nname = "{failing}-{use}-{position}"\nurl = "{mock.url}"\n'
+        f'[[upstreams.models]]\nname = "spared-{failing}-{use}"\nupstream_name = "{model}"\n'
         for position, model in enumerate((failing, "normal"))
     )
 
@@ -143,21 +148,22 @@ def test_another_place_answers_unnoticed(
     http: httpx2.Client, gateway: GatewayProcess, failing: str, streamed: bool
 ) -> None:
     """A failure before the first word costs an attempt, which the headers and the ledger tell."""
-    answer = ask(http, f"spared-{failing}", stream=streamed)
+    use = "stream" if streamed else "whole"
+    answer = ask(http, f"spared-{failing}-{use}", stream=streamed)
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-ecluse-attempts"] == "2"
     text = whole_stream(answer).text if streamed else _content(answer)
     assert text == TEXT
     rows = gateway.settled(answer.headers["x-request-id"], 2)
     assert [(row["outcome"], row["deployment"]) for row in rows] == [
-        ("failed", f"{failing}-0/spared-{failing}"),
-        ("answered", f"{failing}-1/spared-{failing}"),
+        ("failed", f"{failing}-{use}-0/spared-{failing}-{use}"),
+        ("answered", f"{failing}-{use}-1/spared-{failing}-{use}"),
     ]
 
 
 def test_no_second_answer_is_glued_to_half_of_a_first(http: httpx2.Client) -> None:
     """Once a word has left there is no other place to go: the stream fails visibly."""
-    stream = read_stream(ask(http, "spared-cut").text)
+    stream = read_stream(ask(http, "spared-cut-stream").text)
     assert stream.text == "one two "
     assert len(stream.errors) == 1
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from ecluse.api.authentication import authenticate
 from ecluse.api.chat_request import read_chat_request
+from ecluse.api.deadline import read_deadline
 from ecluse.api.exchange import Exchange, Headers, WhileConnected
 from ecluse.api.serving import Serving
 from ecluse.api.shown_answer import WAITING, ShownStream, shown_whole
@@ -18,13 +19,16 @@ from ecluse.domain.values.request_note import RequestNote
 from ecluse.runtime.held_stream import silences
 
 COMMENT_EVERY_S = 5.0
+DEADLINE_HEADER = b"x-ecluse-deadline"
 
 
 async def chat_completions(exchange: Exchange, serving: Serving, note: RequestNote) -> None:
     """Answer a chat request, streamed or not."""
     account = authenticate(exchange, serving)
     note.key_id = account.key_id
-    request = read_chat_request(await exchange.body(serving.limits.max_body_bytes))
+    deadline_us = read_deadline(exchange.header(DEADLINE_HEADER))
+    body = await exchange.body(serving.limits.max_body_bytes)
+    request = read_chat_request(body, deadline_us)
     note.route, note.stream = request.route, request.stream
     async with WhileConnected(exchange):
         answer = serving.gateway.answer(RequestId(exchange.request_id), request, account)
@@ -63,11 +67,11 @@ async def _stream(
             async for progress in held:
                 if progress is None:
                     if exchange.status == 0:
-                        shown.names_model_in_stream = True
                         await exchange.start_stream()
                     await exchange.write(WAITING)
                     continue
                 if exchange.status == 0:
+                    shown.told_in_headers = progress.model, progress.attempts
                     await exchange.start_stream(_telling(progress))
                 _take_note(note, progress, serving)
                 await exchange.write(shown.write(progress))
@@ -80,8 +84,8 @@ async def _stream(
 
 
 def _take_note(note: RequestNote, progress: Progress, serving: Serving) -> None:
+    note.model, note.attempts = progress.model, progress.attempts
     if note.first_token_us is None:
-        note.model, note.attempts = progress.model, progress.attempts
         note.first_token_us = serving.clock.unix_us() - note.started_at_us
     for event in progress.events:
         if event.usage is not None:

@@ -9,10 +9,12 @@ import msgspec
 
 from ecluse.api.exchange import not_json
 from ecluse.domain.errors import InvalidRequest
-from ecluse.domain.values.request import ChatRequest
+from ecluse.domain.values.request import AnswerFormat, ChatRequest
 
 MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 20
+ANY_FORMAT = AnswerFormat()
+ABSENT = msgspec.Raw(b"null")
 
 
 class _Part(msgspec.Struct):
@@ -29,12 +31,18 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+class _JsonSchema(msgspec.Struct):
+    schema: msgspec.Raw = ABSENT
+
+
 class _ResponseFormat(msgspec.Struct):
     type: str
+    json_schema: _JsonSchema | None = None
 
 
 class _Function(msgspec.Struct):
     name: str
+    parameters: msgspec.Raw = ABSENT
 
 
 class _Tool(msgspec.Struct):
@@ -67,8 +75,11 @@ _body_decoder = msgspec.json.Decoder(_Body)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read_chat_request(body: bytes) -> ChatRequest:
-    """Read a request's body. Raises InvalidRequest with the position or the path of the field."""
+def read_chat_request(body: bytes, answer_by_us: int | None = None) -> ChatRequest:
+    """Read a request's body; ``answer_by_us`` is its deadline, in Unix microseconds.
+
+    Raises InvalidRequest with the position or the path of the field.
+    """
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look into what it passes over
@@ -90,7 +101,32 @@ def read_chat_request(body: bytes) -> ChatRequest:
         has_images=any(_has_image(message) for message in told.messages),
         answer_limit_tokens=told.max_completion_tokens or told.max_tokens,
         choices=told.n or 1,
+        format=_format(told),
+        answer_by_us=answer_by_us,
     )
+
+
+def _format(told: _Body) -> AnswerFormat:
+    """What shape the answer must have."""
+    wanted, tools = told.response_format, told.tools
+    if wanted is None and not tools:
+        return ANY_FORMAT
+    kind = wanted.type if wanted is not None else "text"
+    schema = wanted.json_schema.schema if wanted is not None and wanted.json_schema else ABSENT
+    return AnswerFormat(
+        schema=_given(schema) if kind == "json_schema" else None,
+        json_object=kind in ("json_object", "json_schema"),
+        tools={
+            tool.function.name: _given(tool.function.parameters)
+            for tool in tools or ()
+            if tool.function is not None
+        },
+        must_call=told.tool_choice == "required" or isinstance(told.tool_choice, dict),
+    )
+
+
+def _given(raw: msgspec.Raw) -> bytes | None:
+    return None if raw == ABSENT else bytes(raw)
 
 
 def _texts(messages: list[_Message]) -> Iterator[str]:

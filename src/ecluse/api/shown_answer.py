@@ -23,15 +23,15 @@ _NO_CHOICES = msgspec.Raw(b"[]")
 class ShownStream:
     """Writes one answer's events as server-sent events.
 
-    ``names_model_in_stream`` says that the headers left before the model was known, so that the
-    terminal chunk has to tell it.
+    ``told_in_headers`` are the model and the number of attempts that the headers told, None where
+    they left before that was known; the terminal chunk tells what is missing or has changed.
     """
 
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
         self._usage_shown = False
         self._usage_with_choices: Event | None = None
-        self.names_model_in_stream = False
+        self.told_in_headers: tuple[str, int] | None = None
 
     def write(self, progress: Progress) -> bytes:
         """The bytes of some events."""
@@ -64,7 +64,9 @@ class ShownStream:
                 removed = ("usage",)
         if progress.strip_logprobs and event.choices:
             changes["choices"] = _without_logprobs(event.raw)
-        if self.names_model_in_stream and any(p.finish_reason for p in event.choices):
+        if self.told_in_headers != (progress.model, progress.attempts) and any(
+            p.finish_reason for p in event.choices
+        ):
             changes["ecluse"] = {"model": progress.model, "attempts": progress.attempts}
         return _on_one_line(_changed(event.raw, changes, removed))
 

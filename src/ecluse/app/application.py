@@ -8,6 +8,7 @@ from itertools import chain
 
 import aiohttp
 
+from ecluse.adapters import schemas
 from ecluse.adapters.store.store import Store
 from ecluse.adapters.system_clock import SystemClock
 from ecluse.adapters.telemetry.metrics import Metrics
@@ -19,6 +20,7 @@ from ecluse.app.engines import Engines
 from ecluse.app.fleet import build_fleet
 from ecluse.app.generation import Generation
 from ecluse.app.members import MemberBuilder
+from ecluse.config import schema
 from ecluse.config.load import Loaded
 from ecluse.config.schema import Server
 from ecluse.domain.catalog.deployments import Fleet
@@ -27,6 +29,8 @@ from ecluse.domain.values.request_note import RequestNote
 from ecluse.gateway import Gateway
 from ecluse.runtime.accounts import Accounts
 from ecluse.runtime.attempts import Attempts
+from ecluse.runtime.breakers import Breakers
+from ecluse.runtime.endurance import Endurance, EnduranceSettings
 from ecluse.runtime.ledger_writer import LedgerWriter
 from ecluse.runtime.settlement import Settlement
 
@@ -46,9 +50,14 @@ class Application:
         self._clock = SystemClock()
         self._engines = Engines()
         self._writer = LedgerWriter(store.ledger)
-        self._metrics = Metrics(self._engines.figures, lambda: self._writer.waiting)
+        self._metrics = Metrics(
+            self._engines.figures,
+            lambda: self._writer.waiting,
+            lambda: self._breakers.open_now(),
+        )
         self._settlement = Settlement(self._writer, self._metrics.observe_attempt)
         self._accounts = Accounts(store.keys)
+        self._breakers = Breakers(self._clock)
         self._generations: list[Generation] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self.dispatcher = Dispatcher(self, self._clock)
@@ -113,9 +122,15 @@ class Application:
     async def _generation(self, loaded: Loaded) -> Generation:
         builder = MemberBuilder(self._session, self._engines, os.environ)
         fleet = build_fleet(loaded, builder, Discovering(self._session, os.environ))
-        attempts = Attempts(fleet.upstream_named, self._settlement, self._clock)
+        attempts = Attempts(
+            fleet.upstream_named, self._settlement, self._clock, self._breakers.ended
+        )
+        settings = _endurance(loaded.configuration.endurance)
+        endurance = Endurance(settings, self._breakers, self._clock)
         serving = Serving(
-            gateway=Gateway(fleet.now, attempts, self._writer),
+            gateway=Gateway(
+                fleet.now, attempts, endurance, self._writer, schemas.fits, self._clock
+            ),
             accounts=self._accounts,
             fleet_now=fleet.now,
             limits=_limits(loaded.configuration.server),
@@ -143,6 +158,10 @@ class Application:
         if not fleet.deployments:
             return "no model was found; `ecluse doctor` tells what is missing"
         return None
+
+
+def _endurance(entry: schema.Endurance) -> EnduranceSettings:
+    return EnduranceSettings(entry.retry_seconds, entry.hedge_after_seconds, entry.hedge_share)
 
 
 def _limits(server: Server) -> Limits:

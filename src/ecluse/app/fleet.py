@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ecluse.app.discovering import Discovering
 from ecluse.app.members import MemberBuilder
-from ecluse.config import schema
 from ecluse.config.load import Loaded
+from ecluse.config.schema import RouteEntry, StageEntry
 from ecluse.demonstration import ladder
 from ecluse.domain.catalog.deployments import Acceptance, Route, Stage
 from ecluse.runtime.fleet import FleetKeeper
@@ -29,8 +29,12 @@ def build_fleet(loaded: Loaded, builder: MemberBuilder, discovering: Discovering
     )
 
 
-def _route(entry: schema.RouteEntry) -> Route:
+def _route(entry: RouteEntry) -> Route:
     return Route(
         entry.name,
-        tuple(Stage(stage.model, Acceptance(stage.accept_least_logprob)) for stage in entry.stages),
+        tuple(Stage(stage.model, _acceptance(stage)) for stage in entry.stages),
     )
+
+
+def _acceptance(entry: StageEntry) -> Acceptance:
+    return Acceptance(entry.accept_least_logprob, entry.commit_after_tokens, entry.without_logprobs)

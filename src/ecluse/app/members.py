@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import aiohttp
 
@@ -15,11 +16,13 @@ from ecluse.config import schema
 from ecluse.config.load import Loaded
 from ecluse.config.prices import terms_of
 from ecluse.demonstration import ladder
-from ecluse.domain.catalog.deployments import Offer
+from ecluse.domain.catalog.deployments import Offer, Patience
 from ecluse.domain.errors import ConfigurationError
 from ecluse.runtime.fleet import Member, Named
 
 MS_PER_S = 1_000
+SILENCE_S = 600.0
+Timed: TypeAlias = schema.HttpUpstream | schema.LlamaCppUpstream
 DEMONSTRATION = "demonstration"
 CONTEXT_TOKENS_UNLESS_ASKED = 8_192
 """A model's own context can be a hundred times what fits into the memory of a small computer."""
@@ -53,7 +56,7 @@ class MemberBuilder:
                 rung.path, rung.name, rung.context_tokens, threads=1, temperature=0.0
             )
             name = f"{DEMONSTRATION}/{rung.name}"
-            engine = self._engines.obtain(name, settings, self._session, silence_s=60.0)
+            engine = self._engines.obtain(name, settings, self._session, SILENCE_S)
             yield Member(name, engine, place=DEMONSTRATION, demonstration=True)
 
     def _http(self, entry: schema.HttpUpstream) -> Member:
@@ -65,7 +68,7 @@ class MemberBuilder:
             key=key,
             offers=tuple(map(_offer, entry.models)) or None,
             connect_s=entry.connect_seconds,
-            silence_s=entry.silence_seconds,
+            silence_s=_longest_silence_s(entry),
             verify_tls=entry.verify_tls,
             has_tokenizer=key is None,
         )
@@ -75,7 +78,7 @@ class MemberBuilder:
             )
             for model in entry.models
         }
-        return Member(entry.name, upstream, named=named)
+        return Member(entry.name, upstream, named=named, patience=_patience(entry))
 
     def _embedded(self, entry: schema.LlamaCppUpstream, loaded: Loaded) -> Iterator[Member]:
         for model in entry.models:
@@ -90,13 +93,25 @@ class MemberBuilder:
                 model.gpu_layers,
             )
             name = f"{entry.name}/{model.name}"
-            engine = self._engines.obtain(name, settings, self._session, entry.silence_seconds)
-            yield Member(name, engine, place=entry.name)
+            silence_s = _longest_silence_s(entry)
+            engine = self._engines.obtain(name, settings, self._session, silence_s)
+            yield Member(name, engine, place=entry.name, patience=_patience(entry))
 
 
 def _scripted(entry: schema.ScriptedUpstream) -> Member:
     script = Script(entry.reply, entry.delay_ms / MS_PER_S, entry.chunk_ms / MS_PER_S)
     return Member(entry.name, ScriptedUpstream(entry.model, script))
+
+
+def _patience(entry: Timed) -> Patience:
+    return Patience(
+        entry.first_token_seconds, entry.between_tokens_seconds, entry.whole_answer_seconds
+    )
+
+
+def _longest_silence_s(entry: Timed) -> float:
+    """The connection's own limit is the longest of all: which one holds depends on the request."""
+    return max(entry.first_token_seconds, entry.between_tokens_seconds, entry.whole_answer_seconds)
 
 
 def _key(entry: schema.HttpUpstream, environment: Mapping[str, str]) -> str | None:
@@ -118,4 +133,5 @@ def _offer(model: schema.ModelEntry) -> Offer:
         context_tokens=model.context_tokens,
         accepts_images=model.accepts_images,
         gives_logprobs=model.gives_logprobs,
+        continuation=model.can_continue,
     )

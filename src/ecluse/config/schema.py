@@ -41,7 +41,23 @@ Count: TypeAlias = Annotated[int, Meta(ge=1, le=1024)]
 LogProbability: TypeAlias = Annotated[float, Meta(ge=-1000, le=0)]
 
 # Long, since a large model on a slow machine reads a long prompt before it says a word.
-SECONDS_OF_SILENCE = 300.0
+SECONDS_TO_FIRST_TOKEN = 300.0
+SECONDS_BETWEEN_TOKENS = 60.0
+SECONDS_FOR_WHOLE_ANSWER = 600.0
+
+FirstToken: TypeAlias = Annotated[
+    Limit, Meta(description="Longest wait for a stream's first token before it is given up.")
+]
+BetweenTokens: TypeAlias = Annotated[
+    Limit,
+    Meta(
+        description="Longest wait for a stream's next token; then another deployment goes on with "
+        "the answer, where one can."
+    ),
+]
+WholeAnswer: TypeAlias = Annotated[
+    Limit, Meta(description="Longest wait for an answer that is not streamed.")
+]
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,6 +222,15 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             examples=[False],
         ),
     ] = None
+    can_continue: Annotated[
+        Literal["prefill", "continue_final_message", "prefix"] | None,
+        Meta(
+            description="How it is told to go on with an answer that another deployment began; "
+            "unset: it cannot. prefill: the beginning is the last message (llama.cpp); "
+            "continue_final_message: that, as vLLM wants it; prefix: as Mistral and DeepSeek do.",
+            examples=["prefill"],
+        ),
+    ] = None
     price: Annotated[
         Price | None, Meta(description="What it costs; unset: it is booked without a price.")
     ] = None
@@ -239,9 +264,9 @@ class HttpUpstream(
     connect_seconds: Annotated[
         Limit, Meta(description="How long opening a connection may take.")
     ] = 5.0
-    silence_seconds: Annotated[
-        Limit, Meta(description="Longest gap without a byte before it is given up.")
-    ] = SECONDS_OF_SILENCE
+    first_token_seconds: FirstToken = SECONDS_TO_FIRST_TOKEN
+    between_tokens_seconds: BetweenTokens = SECONDS_BETWEEN_TOKENS
+    whole_answer_seconds: WholeAnswer = SECONDS_FOR_WHOLE_ANSWER
     verify_tls: Annotated[
         bool, Meta(description="Check the server's certificate. Leave it on beyond a test.")
     ] = True
@@ -284,9 +309,9 @@ class LlamaCppUpstream(
 
     name: Annotated[UpstreamName, Meta(description="What it is called here.", examples=["here"])]
     models: Annotated[tuple[GgufEntry, ...], Meta(description="The files it serves.", min_length=1)]
-    silence_seconds: Annotated[
-        Limit, Meta(description="Longest gap without a token before it is given up.")
-    ] = SECONDS_OF_SILENCE
+    first_token_seconds: FirstToken = SECONDS_TO_FIRST_TOKEN
+    between_tokens_seconds: BetweenTokens = SECONDS_BETWEEN_TOKENS
+    whole_answer_seconds: WholeAnswer = SECONDS_FOR_WHOLE_ANSWER
 
 
 class ScriptedUpstream(
@@ -326,6 +351,21 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             examples=[-2.5],
         ),
     ] = None
+    commit_after_tokens: Annotated[
+        Tokens | None,
+        Meta(
+            description="A stream is passed on once so many tokens were all that sure; unset: it "
+            "is held until it is whole.",
+            examples=[64],
+        ),
+    ] = None
+    without_logprobs: Annotated[
+        Literal["rise", "accept"],
+        Meta(
+            description="What becomes of an answer that shows no log-probabilities: rise, or "
+            "accept it if it ended properly and has the form that was asked for."
+        ),
+    ] = "rise"
 
 
 class RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -345,6 +385,32 @@ class RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
 
 
+class Endurance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done about deployments that fail or are slow."""
+
+    retry_seconds: Annotated[
+        Pause,
+        Meta(
+            description="How long after its arrival a request is tried again when every "
+            "deployment has failed it; 0: each is asked once."
+        ),
+    ] = 1.5
+    hedge_after_seconds: Annotated[
+        Limit | None,
+        Meta(
+            description="Ask a second deployment of the same model when the first has said "
+            "nothing for so long; unset: never. It costs what it uses.",
+            examples=[5.0],
+        ),
+    ] = None
+    hedge_share: Annotated[
+        float,
+        Meta(
+            description="The largest share of requests that a second one is sent for.", ge=0, le=1
+        ),
+    ] = 0.05
+
+
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. Every table may be left out."""
 
@@ -354,6 +420,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     demonstration: Annotated[Demonstration, Meta(description="The model for first steps.")] = (
         Demonstration()
     )
+    endurance: Annotated[Endurance, Meta(description="What is done about failures.")] = Endurance()
     upstreams: Annotated[tuple[UpstreamEntry, ...], Meta(description="Who answers.")] = ()
     routes: Annotated[
         tuple[RouteEntry, ...], Meta(description="Names that stand for several models.")

@@ -13,6 +13,7 @@ EcluseError
 ├── NothingAlive                503  no deployment can be asked
 ├── StoreFailed                 503  the database did not do what was asked
 ├── CannotCount                 503  the store has failed for too long
+├── DeadlinePassed              504  the answer had not begun by the time the client set
 ├── UpstreamError               a deployment was asked and did not answer well
 │   ├── UpstreamRefused         the upstream's own 4xx, passed on with its reason
 │   ├── UpstreamUnreachable     503  no connection, or it broke before the answer began
@@ -42,6 +43,8 @@ class EcluseError(Exception):
     status: ClassVar[int] = 500
     kind: str = "server_error"
     code: str = "internal_error"
+    prompt_was_read: ClassVar[bool] = True
+    """Whether an upstream may have worked on the prompt before it came to this."""
 
     def __init__(
         self,
@@ -152,6 +155,14 @@ class CannotCount(EcluseError):
     code = "cannot_count"
 
 
+class DeadlinePassed(EcluseError):
+    """The answer had not begun by the time that the client itself had set."""
+
+    status = 504
+    kind = "timeout_error"
+    code = "deadline_exceeded"
+
+
 class UpstreamError(EcluseError):
     """A deployment was asked and did not answer well.
 
@@ -168,8 +179,10 @@ class UpstreamRefused(UpstreamError):
     """The upstream's own 4xx: its status, reason and code are passed on.
 
     Another deployment may do where the refusal is about the upstream (our key there, its load,
-    its models) and not about the request.
+    its models, its context) and not about the request.
     """
+
+    prompt_was_read = False
 
     def __init__(
         self,
@@ -185,7 +198,20 @@ class UpstreamRefused(UpstreamError):
         self.upstream_status = upstream_status
         self.code = code or "upstream_refused"
         self.kind = "rate_limit_error" if upstream_status == 429 else "invalid_request_error"
-        self.another_may_do = upstream_status in (401, 402, 403, 404, 408, 409, 429)
+        # What is too long for one model may fit into another.
+        too_long = upstream_status == 413 or code == "context_length_exceeded"
+        self.another_may_do = too_long or upstream_status in (401, 402, 403, 404, 408, 409, 429)
+
+    def again(self, retry_after_s: int) -> UpstreamRefused:
+        """The same refusal for a later request, told without asking once more."""
+        return UpstreamRefused(
+            self.message,
+            upstream_status=self.upstream_status,
+            next_step=self.next_step,
+            code=self.code,
+            param=self.param,
+            retry_after_s=max(1, retry_after_s),
+        )
 
     @property
     def http_status(self) -> int:
@@ -199,12 +225,14 @@ class UpstreamUnreachable(UpstreamError):
     status = 503
     kind = "service_unavailable"
     code = "upstream_unreachable"
+    prompt_was_read = False
 
 
 class UpstreamFailed(UpstreamError):
     """The upstream said 5xx, or sent an error inside its stream."""
 
     code = "upstream_failed"
+    prompt_was_read = False
 
 
 class UpstreamGarbage(UpstreamError):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from ecluse.domain.catalog.deployments import Deployment, Fleet, Offer, Route, Stage
+from ecluse.domain.catalog.deployments import Deployment, Fleet, Offer, Patience, Route, Stage
 from ecluse.domain.errors import EcluseError
 from ecluse.domain.routing.default_routes import routes
 from ecluse.domain.values.money import PriceTerms
@@ -35,6 +35,7 @@ class Member(msgspec.Struct, frozen=True):
     place: str = ""
     named: Mapping[str, Named] = {}
     demonstration: bool = False
+    patience: Patience = Patience()
 
 
 class FleetKeeper:
@@ -122,4 +123,5 @@ def _deployment(member: Member, offer: Offer, alive: bool) -> Deployment:
         price=named.price,
         demonstration=member.demonstration,
         alive=alive,
+        patience=member.patience,
     )

@@ -11,7 +11,9 @@ from ecluse.domain.errors import UpstreamGarbage
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 PAYLOADS = st.lists(
-    st.text(st.characters(blacklist_characters="\r\n"), min_size=1, max_size=8).map(str.encode),
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1, max_size=8).map(
+        str.encode
+    ),
     min_size=1,
     max_size=5,
 )

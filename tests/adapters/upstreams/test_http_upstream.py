@@ -192,7 +192,7 @@ async def test_a_json_answer_to_a_stream_ends_it_even_when_it_does_not_say_so() 
         (403, True, 502),
         (404, True, 404),
         (408, True, 408),
-        (413, False, 413),
+        (413, True, 413),
         (422, False, 422),
         (429, True, 429),
     ],

@@ -17,7 +17,7 @@ from ecluse.domain.errors import (
     UpstreamGarbage,
     UpstreamTruncated,
 )
-from ecluse.domain.values.answer import Event
+from ecluse.domain.values.answer import Event, ToolCallPiece
 from ecluse.domain.values.usage import Usage
 
 CALLS = [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
@@ -159,7 +159,8 @@ def test_what_was_generated_is_counted() -> None:
     choices = [{"index": index, "delta": each} for index, each in enumerate(said)]
     pieces = read({"choices": choices}).choices
     assert [piece.text for piece in pieces] == ["abc", "d", "ef{}", ""]
-    assert [piece.calls_tools for piece in pieces] == [False, False, True, False]
+    assert [piece.content for piece in pieces] == ["a", "d", "", ""]
+    assert [piece.tool_calls for piece in pieces] == [(), (), (ToolCallPiece(0, "f", "{}"),), ()]
 
 
 @pytest.mark.parametrize("choices", [[], delta("x")["choices"], None])

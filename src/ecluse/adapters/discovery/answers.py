@@ -104,6 +104,8 @@ def llama_cpp_offers(models: bytes, props: bytes) -> tuple[Offer, ...]:
                     accepts_images=vision if isinstance(vision, bool) else None,
                     gives_logprobs=True,
                     parameters=parameters,
+                    continuation="prefill",
+                    logprobs_in_tool_streams=False,
                 )
             )
     return tuple(offers)
@@ -112,7 +114,12 @@ def llama_cpp_offers(models: bytes, props: bytes) -> tuple[Offer, ...]:
 def vllm_offers(models: bytes) -> tuple[Offer, ...]:
     """Offers from vLLM's ``GET /v1/models``."""
     return tuple(
-        Offer(model["id"], context_tokens=_count(model.get("max_model_len")), gives_logprobs=True)
+        Offer(
+            model["id"],
+            context_tokens=_count(model.get("max_model_len")),
+            gives_logprobs=True,
+            continuation="continue_final_message",
+        )
         for model in _objects(json_object(models), "data")
         if _is_name(model.get("id"))
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -15,6 +15,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
+from ecluse.domain.fleet.breaker import State
 from ecluse.domain.ledger.attempt_record import AttemptRecord
 from ecluse.domain.values.request_note import RequestNote
 
@@ -39,7 +40,10 @@ class Metrics:
     """
 
     def __init__(
-        self, engines: Callable[[], Iterable[EngineFigures]], records_waiting: Callable[[], int]
+        self,
+        engines: Callable[[], Iterable[EngineFigures]],
+        records_waiting: Callable[[], int],
+        breakers: Callable[[], Mapping[str, State]],
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
@@ -76,7 +80,7 @@ class Metrics:
             registry=self._registry,
         )
         self._children: dict[tuple[Any, ...], Any] = {}
-        self._registry.register(_Readings(engines, records_waiting))
+        self._registry.register(_Readings(engines, records_waiting, breakers))
         ProcessCollector(registry=self._registry)
 
     def observe_request(self, note: RequestNote) -> None:
@@ -116,10 +120,14 @@ class _Readings:
     """Figures that are read when asked for, not counted as they happen."""
 
     def __init__(
-        self, engines: Callable[[], Iterable[EngineFigures]], records_waiting: Callable[[], int]
+        self,
+        engines: Callable[[], Iterable[EngineFigures]],
+        records_waiting: Callable[[], int],
+        breakers: Callable[[], Mapping[str, State]],
     ) -> None:
         self._engines = engines
         self._records_waiting = records_waiting
+        self._breakers = breakers
 
     def describe(self) -> Iterator[Metric]:
         """Nothing to announce; without this the registry would collect once at registration."""
@@ -147,3 +155,11 @@ class _Readings:
             memory.add_metric([engine.deployment], engine.resident_bytes)
         yield cpu
         yield memory
+        breakers = GaugeMetricFamily(
+            "ecluse_breaker_open",
+            "Deployments left alone after failures: 1 open, 0.5 half-open; the others are closed.",
+            labels=["deployment"],
+        )
+        for deployment, state in self._breakers().items():
+            breakers.add_metric([deployment], 1.0 if state is State.OPEN else 0.5)
+        yield breakers

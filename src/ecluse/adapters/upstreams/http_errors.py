@@ -31,7 +31,7 @@ def as_upstream_error(error: Exception, upstream: str, *, answering: bool) -> Up
         case TimeoutError():
             return UpstreamSilent(
                 f"The upstream {upstream} sent nothing for too long.",
-                next_step="Ask again, or raise its silence_seconds in the configuration.",
+                next_step="Ask again, or raise its limits in the configuration.",
             )
         case aiohttp.ClientPayloadError() | aiohttp.ClientConnectionError() | ConnectionError():
             if answering:

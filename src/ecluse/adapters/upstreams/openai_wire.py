@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ecluse.domain.errors import UpstreamFailed, UpstreamGarbage, UpstreamTruncated
-from ecluse.domain.values.answer import ChoicePiece, Event
+from ecluse.domain.values.answer import ChoicePiece, Event, ToolCallPiece
 from ecluse.domain.values.request import spliced
 from ecluse.domain.values.usage import Usage
 
@@ -29,6 +29,7 @@ class _Function(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
+    index: int | None = None
     function: _Function | None = None
 
 
@@ -82,6 +83,7 @@ class _Answer(msgspec.Struct):
     error: Any = None
 
 
+_NOTHING_SAID = _Said()
 _answer_decoder = msgspec.json.Decoder(_Answer)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _objects_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -130,27 +132,31 @@ class AnswerReader:
         return self._supplied_end(missing) if missing else None
 
     def _piece(self, choice: _Choice) -> ChoicePiece:
-        said = choice.delta or choice.message
+        said = choice.delta or choice.message or _NOTHING_SAID
         self._open.add(choice.index)
-        if said is not None and said.tool_calls:
+        if said.tool_calls:
             self._calling_tools.add(choice.index)
         reason = choice.finish_reason or None
         if reason is not None:
             self._ended.add(choice.index)
             if reason == "stop" and choice.index in self._calling_tools:
                 reason = "tool_calls"
+        content = said.content if isinstance(said.content, str) else _joined(said.content)
+        tokens = choice.logprobs.content if choice.logprobs is not None else None
         return ChoicePiece(
             choice.index,
-            _text(said) if said is not None else "",
+            content + _beside_content(said),
+            content,
             reason,
-            _least_logprob(choice.logprobs) if choice.logprobs is not None else None,
-            bool(said is not None and said.tool_calls),
+            _least_logprob(tokens) if tokens else None,
+            len(tokens) if tokens else 0,
+            _tool_calls(said.tool_calls) if said.tool_calls else (),
         )
 
     def _supplied_end(self, missing: set[int]) -> Event:
         """The terminal chunk that an upstream left out before its ``[DONE]``."""
         pieces = tuple(
-            ChoicePiece(i, "", "tool_calls" if i in self._calling_tools else "stop")
+            ChoicePiece(i, finish_reason="tool_calls" if i in self._calling_tools else "stop")
             for i in sorted(missing)
         )
         choices: list[dict[str, object]] = [
@@ -168,7 +174,7 @@ def as_chunk(event: Event) -> Event:
     choices = _objects_decoder.decode(fields["choices"])
     for choice, piece in zip(choices, event.choices, strict=True):
         said = choice.pop("message", None) or choice.get("delta", msgspec.Raw(b"{}"))
-        choice["delta"] = _with_numbered_calls(said) if piece.calls_tools else said
+        choice["delta"] = _with_numbered_calls(said) if piece.tool_calls else said
     replaced = {"object": CHUNK, "choices": choices}
     return msgspec.structs.replace(event, raw=spliced(fields, replaced))
 
@@ -228,29 +234,47 @@ def _as_text(told: object) -> str:
     return text[:REASON_SHOWN_CHARACTERS]
 
 
-def _text(said: _Said) -> str:
-    """Everything that was generated; content may be a string or a list of parts."""
-    text = "".join(
-        part
-        for part in (said.content, said.reasoning_content or said.reasoning, said.refusal)
-        if isinstance(part, str)
-    )
-    if isinstance(said.content, list):
-        parts = (part.get("text") for part in said.content if isinstance(part, dict))
-        text += "".join(part for part in parts if isinstance(part, str))
+def _joined(content: Any) -> str:
+    """The texts of a list of parts; anything else has none."""
+    if not isinstance(content, list):
+        return ""
+    texts = (part.get("text") for part in content if isinstance(part, dict))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _beside_content(said: _Said) -> str:
+    """What was generated beside the answer's own text."""
+    reasoning = said.reasoning_content or said.reasoning
+    text = reasoning if isinstance(reasoning, str) else ""
+    if isinstance(said.refusal, str):
+        text += said.refusal
     for call in said.tool_calls or ():
         if call.function is not None:
-            text += call.function.name or ""
-            if isinstance(call.function.arguments, str):
-                text += call.function.arguments
+            text += (call.function.name or "") + _arguments(call.function)
     return text
 
 
-def _least_logprob(logprobs: _Logprobs) -> float | None:
+def _tool_calls(calls: list[_ToolCall]) -> tuple[ToolCallPiece, ...]:
+    return tuple(
+        ToolCallPiece(
+            position if call.index is None else call.index,
+            (call.function.name or "") if call.function is not None else "",
+            _arguments(call.function) if call.function is not None else "",
+        )
+        for position, call in enumerate(calls)
+    )
+
+
+def _arguments(function: _Function) -> str:
+    return function.arguments if isinstance(function.arguments, str) else ""
+
+
+def _least_logprob(tokens: list[_TokenLogprob]) -> float:
     """The least log-probability; a token without one counts as no evidence at all."""
-    if not logprobs.content:
-        return None
-    return min(-math.inf if t.logprob is None else t.logprob for t in logprobs.content)
+    if len(tokens) == 1:
+        only = tokens[0].logprob
+        return -math.inf if only is None else only
+    return min(-math.inf if t.logprob is None else t.logprob for t in tokens)
 
 
 def _usage(usage: _Usage | None) -> Usage | None:

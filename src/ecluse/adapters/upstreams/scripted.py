@@ -74,6 +74,11 @@ class ScriptedUpstream:
         """See Upstream.close."""
 
 
+def _piece(script: Script, text: str, finish_reason: str | None = None) -> ChoicePiece:
+    tokens = 0 if script.least_logprob is None else len(text.split())
+    return ChoicePiece(0, text, text, finish_reason, script.least_logprob, tokens)
+
+
 def _usage(script: Script, call: Call) -> Usage | None:
     if not script.reports_usage:
         return None
@@ -106,7 +111,7 @@ def _whole(model: str, script: Script, call: Call) -> Event:
     usage = _usage(script, call)
     message = {"role": "assistant", "content": script.reply}
     body = _envelope(model, "chat.completion", {"message": message, "finish_reason": "stop"})
-    piece = ChoicePiece(0, script.reply, "stop", script.least_logprob)
+    piece = _piece(script, script.reply, "stop")
     return Event(msgspec.json.encode(body | _usage_fields(usage)), (piece,), usage, model)
 
 
@@ -118,9 +123,10 @@ def _chunks(model: str, script: Script, call: Call) -> list[Event]:
     for position, word in enumerate(words):
         role = {"role": "assistant"} if position == 0 else {}
         body = _envelope(model, kind, {"delta": role | {"content": word}, "finish_reason": None})
-        piece = ChoicePiece(0, word, None, script.least_logprob)
-        events.append(Event(msgspec.json.encode(body), (piece,), None, model))
+        events.append(Event(msgspec.json.encode(body), (_piece(script, word),), None, model))
     usage = _usage(script, call)
     last = _envelope(model, kind, {"delta": {}, "finish_reason": "stop"}) | _usage_fields(usage)
-    events.append(Event(msgspec.json.encode(last), (ChoicePiece(0, "", "stop"),), usage, model))
+    events.append(
+        Event(msgspec.json.encode(last), (ChoicePiece(0, finish_reason="stop"),), usage, model)
+    )
     return events

@@ -1,6 +1,7 @@
 """The plan of a request: filter what cannot answer, order what can. Pure.
 
 This is the first rule: a route's stages in their order, a model's deployments alive ones first.
+A stage whose answers would be outdone for want of evidence is not asked at all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ecluse.domain.errors import (
     RouteForbidden,
     UnknownRoute,
 )
+from ecluse.domain.routing.calls import may_show_logprobs
 from ecluse.domain.values.account import Account
 from ecluse.domain.values.request import ChatRequest
 
@@ -49,9 +51,8 @@ def plan(request: ChatRequest, account: Account, fleet: Fleet) -> Plan:
     stages = []
     excluded: list[Exclusion] = []
     for stage in route.stages:
-        deployments = fleet.deployments.get(stage.model, ())
         able = []
-        for deployment in deployments:
+        for deployment in fleet.deployments.get(stage.model, ()):
             reason = exclusion(request, deployment.offer)
             if reason is None:
                 able.append(deployment)
@@ -61,8 +62,17 @@ def plan(request: ChatRequest, account: Account, fleet: Fleet) -> Plan:
             stages.append(PlannedStage(stage.model, tuple(able), stage.acceptance))
     if not stages:
         raise _nothing_left(request, excluded, fleet)
-    stages[-1] = msgspec.structs.replace(stages[-1], acceptance=Acceptance())
-    return Plan(route.name, tuple(stages))
+    last = msgspec.structs.replace(stages[-1], acceptance=Acceptance())
+    worth_asking = filter(None, (_that_can_convince(request, stage) for stage in stages[:-1]))
+    return Plan(route.name, (*worth_asking, last))
+
+
+def _that_can_convince(request: ChatRequest, stage: PlannedStage) -> PlannedStage | None:
+    """The stage with those deployments whose answer may be accepted; None where there are none."""
+    if not stage.acceptance.judges or stage.acceptance.without_logprobs == "accept":
+        return stage
+    showing = tuple(d for d in stage.deployments if may_show_logprobs(request, d.offer))
+    return msgspec.structs.replace(stage, deployments=showing) if showing else None
 
 
 class Exclusion(msgspec.Struct, frozen=True):

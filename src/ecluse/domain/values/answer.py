@@ -9,19 +9,30 @@ import msgspec
 from ecluse.domain.values.usage import Usage
 
 
+class ToolCallPiece(msgspec.Struct, frozen=True):
+    """A share of one tool call; pieces of the same ``index`` belong together, in their order."""
+
+    index: int
+    name: str = ""
+    arguments: str = ""
+
+
 class ChoicePiece(msgspec.Struct, frozen=True):
     """One choice's share of an event.
 
     ``text`` joins content, reasoning and tool-call arguments: it is what was generated, for
-    counting. ``least_logprob`` is the smallest token log-probability of the piece (natural
-    logarithm), None where the upstream gave none.
+    counting. ``content`` is the part of it that is the answer's own text. ``least_logprob`` is
+    the smallest log-probability (natural logarithm) of the piece's ``tokens`` tokens, minus
+    infinity where one of them has none, None where the upstream told of no tokens at all.
     """
 
     index: int
     text: str = ""
+    content: str = ""
     finish_reason: str | None = None
     least_logprob: float | None = None
-    calls_tools: bool = False
+    tokens: int = 0
+    tool_calls: tuple[ToolCallPiece, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -47,6 +58,8 @@ class Outcome(StrEnum):
     """Its answer went to the client."""
     OUTDONE = "outdone"
     """It answered, but the evidence was too weak and a larger model was asked."""
+    OUTRUN = "outrun"
+    """A hedge: another attempt at the same request answered sooner."""
     FAILED = "failed"
     """The upstream failed or broke off."""
     ABANDONED = "abandoned"

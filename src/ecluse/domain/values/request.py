@@ -12,11 +12,36 @@ Fields = Mapping[str, msgspec.Raw]
 TOKENS_PER_IMAGE_AT_LEAST = 1
 
 
+class AnswerFormat(msgspec.Struct, frozen=True):
+    """What shape the answer must have; schemas are JSON as it was sent.
+
+    ``schema`` is that of the content, ``json_object`` asks for any JSON object. ``tools`` maps
+    the functions that may be called to the schema of their arguments, None where none was given;
+    ``must_call`` says that one of them has to be.
+    """
+
+    schema: bytes | None = None
+    json_object: bool = False
+    tools: Mapping[str, bytes | None] = {}
+    must_call: bool = False
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the content has to be JSON."""
+        return self.json_object or self.schema is not None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether any text will do."""
+        return not self.wants_json and not self.tools
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """What decides about a chat request.
 
     ``route`` is what the client named in ``model``; ``texts`` are the prompt's texts in order;
-    ``fields`` is the whole body as it came, unknown fields included.
+    ``fields`` is the whole body as it came, unknown fields included. ``answer_by_us`` is the Unix
+    time by which the answer must have begun, in microseconds.
     """
 
     route: str
@@ -28,6 +53,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     has_images: bool = False
     answer_limit_tokens: int | None = None
     choices: int = 1
+    format: AnswerFormat = AnswerFormat()
+    answer_by_us: int | None = None
 
     @property
     def prompt_bytes(self) -> int:

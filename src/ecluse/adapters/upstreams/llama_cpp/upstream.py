@@ -45,6 +45,8 @@ class LlamaCppUpstream:
             accepts_images=False,
             gives_logprobs=True,
             parameters=facts.parameters,
+            continuation="prefill",
+            logprobs_in_tool_streams=False,
         )
         self.engine = Engine(settings)
         self._spoken_to: tuple[Address, HttpUpstream] | None = None

@@ -1,0 +1,1 @@
+"""How far deployments can be relied on: breakers, pauses between tries, hedges."""
