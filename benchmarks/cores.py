@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import psutil
+
 
 def two_cores(usable: Sequence[int], siblings: Callable[[int], set[int]]) -> tuple[int, int]:
     """The first core, and another for the load: of another physical core where there is one.
@@ -53,6 +55,13 @@ def pin_self(core: int) -> None:
     """Binds the calling thread, and all that it starts from now on."""
     if can_pin():
         os.sched_setaffinity(0, {core})
+
+
+def busy_seconds(core: int) -> float:
+    """What everything on this core has taken so far, other machines of the same host included."""
+    times = psutil.cpu_times(percpu=True)[core]
+    resting = ("idle", "iowait", "guest", "guest_nice")  # guests are within user time already
+    return float(sum(value for name, value in times._asdict().items() if name not in resting))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from benchmarks.closed_loop import StreamResult
-from benchmarks.cores import GATEWAY_CORE, LOAD_CORE
+from benchmarks.cores import GATEWAY_CORE, LOAD_CORE, busy_seconds, can_pin
 from benchmarks.open_loop import RateResult
 from benchmarks.processes import ROOT, Process, module, own_environment
 from benchmarks.targets import Prepared, Way
@@ -39,6 +39,8 @@ class Round(msgspec.Struct, frozen=True):
     chunk_us: float
     requests: RateResult
     streams: StreamResult
+    others_share: float = 0.0
+    """How much of the gateway's core went to processes that are not the target's, in [0, 1]."""
 
     @property
     def failures(self) -> int:
@@ -81,13 +83,31 @@ def measure(
         order = target.ways if len(target.ways) == 1 else (*target.ways, *reversed(target.ways))
         each = seconds * len(target.ways) / len(order)
         for way in order:
+            others = _Others(process)
             requests, request_us = _requests(process, target, way, each, tell)
             streams, chunk_us = _streams(process, target, way, each, tell, request_us)
             loaded_mb = process.resident() / 1e6
+            memory = ready_s, idle_mb, loaded_mb
             found[way.name].append(
-                Round(ready_s, idle_mb, loaded_mb, request_us, chunk_us, requests, streams)
+                Round(*memory, request_us, chunk_us, requests, streams, others.share())
             )
     return found
+
+
+class _Others:
+    """What runs on the gateway's core besides the target, from now on."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._began, self._before = time.perf_counter(), self._taken()
+
+    def share(self) -> float:
+        """Of the time since the start; 0 where the target has no core of its own."""
+        share = (self._taken() - self._before) / (time.perf_counter() - self._began)
+        return min(1.0, max(0.0, share)) if can_pin() else 0.0
+
+    def _taken(self) -> float:
+        return busy_seconds(GATEWAY_CORE) - self._process.cpu_seconds()
 
 
 def _requests(

@@ -32,6 +32,7 @@ OF_A_CASCADE = {
     *("request_us", "chunk_us"),
     *("latency_p50_ms", "latency_p99_ms", "chunk_p50_ms", "chunk_p99_ms"),
 }
+OTHERS_AT_MOST = 0.1
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 RATIOS = [
     ("request_us", "CPU per request", "ecluse", "nginx"),
@@ -49,8 +50,9 @@ def cell(measured: Measured | None, figure: Figure) -> str:
 
 def show(report: Report, console: Console) -> None:
     """Prints the tables, the ratios and the goals."""
-    title = f"Medians of {report.rounds} rounds (least–most)"
-    _print_table(console, title, ["", *NAMES.values()], _main_rows(report))
+    if _has_main(report):
+        title = f"Medians of {report.rounds} rounds (least–most)"
+        _print_table(console, title, ["", *NAMES.values()], _main_rows(report))
     if CASCADE in report.measured:
         title = "The cascade, its first answer accepted"
         _print_table(console, title, ["", *WAYS.values(), ADDED], _cascade_rows(report))
@@ -67,14 +69,15 @@ def show(report: Report, console: Console) -> None:
 
 def markdown(report: Report) -> str:
     """The part of docs/performance.md between its two marks."""
-    lines = _markdown_table(
-        ["", *(_heading(report, name) for name in NAMES)], list(_main_rows(report))
-    )
-    lines += ["", *(f"- {line}" for line in _ratios(report))]
+    lines: list[str] = []
+    if _has_main(report):
+        headings = ["", *(_heading(report, name) for name in NAMES)]
+        lines += [*_markdown_table(headings, list(_main_rows(report))), ""]
+        lines += [*(f"- {line}" for line in _ratios(report)), ""]
     if CASCADE in report.measured:
-        lines += ["", *_markdown_table(["", *WAYS.values(), ADDED], list(_cascade_rows(report)))]
-        lines += ["", *(f"- {line}" for line in _beside_none(report))]
-    lines += ["", "| Goal of the project | Measured | |", "|---|---:|---|"]
+        lines += [*_markdown_table(["", *WAYS.values(), ADDED], list(_cascade_rows(report))), ""]
+        lines += [*(f"- {line}" for line in _beside_none(report)), ""]
+    lines += ["| Goal of the project | Measured | |", "|---|---:|---|"]
     for goal in report.goals():
         lines.append(f"| {goal.text} | {goal.measured} | {'met' if goal.met else '**missed**'} |")
     lines += ["", _made_on(report), "", "```sh", report.command, "```"]
@@ -93,6 +96,10 @@ def write_docs(report: Report, page: Path) -> None:
     if not begin or not end:
         raise ValueError(f"{page.name} lacks the marks {BEGIN} and {END}")
     page.write_text(f"{before}{BEGIN}\n{markdown(report)}\n{END}{after}", encoding="utf-8")
+
+
+def _has_main(report: Report) -> bool:
+    return any(name in report.measured for name in NAMES)
 
 
 def _main_rows(report: Report) -> Iterator[list[str]]:
@@ -186,6 +193,11 @@ def _warnings(report: Report) -> list[str]:
                 f"The streams were more than {ALL_NAMES[name]} can carry on one core: its chunk "
                 "latency is that of an overloaded process."
             )
+    if report.others_share() > OTHERS_AT_MOST:
+        lines.append(
+            f"Something else took up to {report.others_share():.0%} of the core that was measured: "
+            "latencies are not to be trusted, and CPU times are too high."
+        )
     if not report.pinned:
         lines.append("Processes could not be pinned to two cores here: the figures are noisier.")
     return lines

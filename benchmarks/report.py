@@ -151,6 +151,11 @@ class Report(msgspec.Struct, frozen=True):
             found.append(Goal(text, taken, self.help_s <= 0.4))
         return found
 
+    def others_share(self) -> float:
+        """The most of the gateway's core that went to something else in any round, in [0, 1]."""
+        rounds = (one for measured in self.measured.values() for one in measured.rounds)
+        return max((one.others_share for one in rounds), default=0.0)
+
     def is_well(self) -> bool:
         """Whether all that was asked for could be told, and every goal that can be told is met.
 

@@ -12,6 +12,7 @@ from benchmarks.cores import (
     CORES,
     GATEWAY_CORE,
     LOAD_CORE,
+    busy_seconds,
     can_pin,
     parse_cores,
     started_on,
@@ -120,3 +121,14 @@ def test_resident_memory_is_that_of_the_whole_tree() -> None:
         tree = process.tree()
         assert len(tree) == 2
     assert not any(one.is_running() for one in tree)
+
+
+@linux_only
+def test_what_a_core_is_busy_with_is_counted() -> None:
+    """At least what our own process takes there."""
+    with Process(_python("while True: pass"), core=GATEWAY_CORE) as process:
+        before, own = busy_seconds(GATEWAY_CORE), process.cpu_seconds()
+        time.sleep(0.5)
+        taken, busy = process.cpu_seconds() - own, busy_seconds(GATEWAY_CORE) - before
+    if can_pin():
+        assert busy > taken - 0.1

@@ -139,3 +139,19 @@ def test_a_report_without_a_cascade_has_one_table() -> None:
     """`--only nginx` tells nothing of what was not asked for."""
     text = markdown(_report(measured={"nginx": _measured((30, 30))}, missing={}))
     assert "cascade" not in text.lower()
+
+
+def test_a_cascade_alone_has_one_table_too() -> None:
+    """`--only cascade` shows no table of dashes."""
+    text = markdown(_report(measured={"cascade": _measured((470, 86))}, missing={}))
+    assert text.startswith("|  | Direct | Direct, log-probabilities | Cascade |")
+    assert "| – | – | 470 | – |" in text
+
+
+def test_a_busy_machine_is_told_of() -> None:
+    """Figures of a core that others used too do not get onto the page unnoticed."""
+    busy = msgspec.structs.replace(_round(400, 70), others_share=0.42)
+    quiet = msgspec.structs.replace(_round(400, 70), others_share=0.02)
+    told = "Something else took up to 42% of the core"
+    assert told in markdown(_report(measured={"ecluse": Measured("1", 800, [quiet, busy])}))
+    assert "Something else" not in markdown(_report(measured={"nginx": Measured("1", 1, [quiet])}))
