@@ -17,9 +17,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.cores import LOAD_CORE, can_pin, pin_self
 from benchmarks.machine import this_machine
-from benchmarks.measure import Round, help_seconds, measure, start_mock
-from benchmarks.processes import LOAD_CORE, ROOT, NotReady, can_pin, pin_self
+from benchmarks.measure import help_seconds, measure, start_mock
+from benchmarks.processes import ROOT, NotReady
 from benchmarks.render import show, write_docs
 from benchmarks.report import Measured, Report
 from benchmarks.targets import TARGETS, Prepared, Unavailable
@@ -34,7 +35,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--write-docs", action="store_true", help="into docs/performance.md")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
+    parser.add_argument("--strict", action="store_true", help="exit 1 if a goal is missed")
     given = parser.parse_args()
     given.only = [name for name in given.only.split(",") if name]
     unknown = sorted(set(given.only) - set(TARGETS))
@@ -75,10 +76,17 @@ def _prepare(
 
 def _rounds(
     targets: dict[str, Prepared], given: argparse.Namespace, console: Console
-) -> tuple[dict[str, list[Round]], dict[str, str]]:
-    """Every round of every target, in turns, so that a busy minute hurts them alike."""
-    found: dict[str, list[Round]] = {name: [] for name in targets}
-    failed: dict[str, str] = {}
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Every round of every target, in turns, so that a busy minute hurts them alike.
+
+    What was measured by the ways of asking, and the targets that broke, with the reason.
+    """
+    found: dict[str, Measured] = {
+        way.name: Measured(target.version, target.rate, [])
+        for target in targets.values()
+        for way in target.ways
+    }
+    broken: dict[str, str] = {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     # It shares the load's core: few refreshes.
     with Progress(
@@ -86,17 +94,18 @@ def _rounds(
     ) as progress:
         bar = progress.add_task("", total=given.rounds * len(targets))
         for number in range(1, given.rounds + 1):
-            for name in [name for name in targets if name not in failed]:
+            for name in [name for name in targets if name not in broken]:
 
                 def tell(step: str, head: str = f"round {number}: {name}: ") -> None:
                     progress.update(bar, description=head + step)
 
                 try:
-                    found[name].append(measure(targets[name], given.seconds, tell))
+                    for way, rounds in measure(targets[name], given.seconds, tell).items():
+                        found[way].rounds.extend(rounds)
                 except (NotReady, subprocess.SubprocessError) as reason:
-                    failed[name] = str(reason)
+                    broken[name] = str(reason)
                 progress.advance(bar)
-    return {name: rounds for name, rounds in found.items() if rounds}, failed
+    return {way: measured for way, measured in found.items() if measured.rounds}, broken
 
 
 def _run(given: argparse.Namespace, console: Console) -> Report:
@@ -106,24 +115,23 @@ def _run(given: argparse.Namespace, console: Console) -> Report:
         mock, upstream = start_mock()
         stack.enter_context(mock)
         targets, missing = _prepare(given.only, upstream, stack, console)
-        rounds, failed = _rounds(targets, given, console)
+        measured, broken = _rounds(targets, given, console)
     return Report(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         command=_command(given),
         machine=this_machine(),
         pinned=can_pin(),
         seconds=given.seconds,
-        measured={
-            name: Measured(targets[name].version, targets[name].rate, found)
-            for name, found in rounds.items()
-        },
-        missing={**missing, **failed},
-        help_s=help_seconds() if "ecluse" in rounds else None,
+        rounds=given.rounds,
+        measured=measured,
+        missing=missing,
+        broken=broken,
+        help_s=help_seconds() if "ecluse" in measured else None,
     )
 
 
 def main() -> int:
-    """Measures, shows, writes; 1 where --strict found a target missed."""
+    """Measures, shows, writes; 1 where --strict found a goal missed."""
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is stopped
     report = _run(given, Console(stderr=True))
@@ -132,9 +140,7 @@ def main() -> int:
         given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     if given.write_docs:
         write_docs(report, ROOT / "docs" / "performance.md")
-    missed = [goal for goal in report.goals() if not goal.met]
-    broken = "ecluse" in given.only and "ecluse" not in report.measured
-    return int(given.strict and bool(missed or report.failures() or broken))
+    return int(given.strict and not report.is_well())
 
 
 if __name__ == "__main__":

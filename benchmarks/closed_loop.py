@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.connection import Connection, connect
 from benchmarks.percentiles import summary
-from benchmarks.requests import Target, request_body
+from benchmarks.requests import Target
 
 STAMP = re.compile(rb"@(\d+)@ ")
 DONE = b"data: [DONE]"
@@ -124,9 +124,10 @@ async def stream(
     seconds: float,
     chunks: int = 200,
     most: int = 1_000_000,
+    size: int = 1000,
     grace: float = 15.0,
 ) -> StreamResult:
-    """Concurrent streams of so many chunks each."""
-    more = {"stream": True, "max_tokens": chunks, "stream_options": {"include_usage": True}}
-    data = target.post({**request_body(target.model, 1000), **more})
+    """Concurrent streams of so many chunks each, asked for with a body of `size` bytes."""
+    usage = {"include_usage": True}
+    data = target.chat(size, stream=True, max_tokens=chunks, stream_options=usage)
     return await Streams(target, data).run(streams, seconds, most, grace)

@@ -1,4 +1,8 @@
-"""One target, one round: started, measured idle, under requests, under streams, and stopped."""
+"""One target, one round: started, measured idle, under requests, under streams, and stopped.
+
+A target that is asked in several ways is asked in one process, there and back (A B C C B A), so
+that the ways differ in nothing else.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,22 @@ from collections.abc import Callable
 import msgspec
 
 from benchmarks.closed_loop import StreamResult
+from benchmarks.cores import GATEWAY_CORE, LOAD_CORE, busy_seconds, can_pin
 from benchmarks.open_loop import RateResult
-from benchmarks.processes import (
-    GATEWAY_CORE,
-    LOAD_CORE,
-    ROOT,
-    Process,
-    module,
-    own_environment,
-)
-from benchmarks.targets import Prepared
+from benchmarks.processes import ROOT, Process, module, own_environment
+from benchmarks.targets import Prepared, Way
 
 CHUNK_INTERVAL_MS = 8
 STREAMS, CHUNKS_PER_STREAM = 20, 200
 CONNECTIONS = 32
 BODY_BYTES = 1000
 SETTLE_S = 1.0
+# After a load, until what it caused is done: the ledger is written every 100 ms.
+AFTERMATH_S = 0.3
 
 
 class Round(msgspec.Struct, frozen=True):
-    """What one round says about one target."""
+    """What one round, or one half of it, says about one way of asking a target."""
 
     ready_s: float
     idle_mb: float
@@ -39,6 +39,8 @@ class Round(msgspec.Struct, frozen=True):
     chunk_us: float
     requests: RateResult
     streams: StreamResult
+    others_share: float = 0.0
+    """How much of the gateway's core went to processes that are not the target's, in [0, 1]."""
 
     @property
     def failures(self) -> int:
@@ -59,9 +61,12 @@ def start_mock() -> tuple[Process, int]:
     return mock, int(json.loads(line)["port"])
 
 
-def measure(target: Prepared, seconds: float, tell: Callable[[str], None]) -> Round:
-    """One round of a target."""
+def measure(
+    target: Prepared, seconds: float, tell: Callable[[str], None]
+) -> dict[str, list[Round]]:
+    """One round of a target, by the ways it is asked: each for so many seconds in all."""
     tell("starting")
+    found: dict[str, list[Round]] = {way.name: [] for way in target.ways}
     with Process(
         target.command,
         core=GATEWAY_CORE,
@@ -72,20 +77,62 @@ def measure(target: Prepared, seconds: float, tell: Callable[[str], None]) -> Ro
         time.sleep(SETTLE_S)
         idle_mb = process.resident() / 1e6
         tell("warming up")
-        _rate(target, 1.0)
-        _stream(target, 0.1)
-        tell("requests")
-        before = process.cpu_seconds()
-        requests = _rate(target, seconds)
-        request_us = _per(process.cpu_seconds() - before, requests.answered)
-        tell("streams")
-        before = process.cpu_seconds()
-        streams = _stream(target, seconds)
-        spent = process.cpu_seconds() - before
-        # What a stream costs as a request is known by now; the rest is the chunks'.
-        chunk_us = _per(spent - streams.started * request_us / 1e6, streams.chunks)
-        loaded_mb = process.resident() / 1e6
-    return Round(ready_s, idle_mb, loaded_mb, request_us, chunk_us, requests, streams)
+        for way in target.ways:
+            _rate(target, way, 1.0)
+            _stream(target, way, 0.1)
+        order = target.ways if len(target.ways) == 1 else (*target.ways, *reversed(target.ways))
+        each = seconds * len(target.ways) / len(order)
+        for way in order:
+            others = _Others(process)
+            requests, request_us = _requests(process, target, way, each, tell)
+            streams, chunk_us = _streams(process, target, way, each, tell, request_us)
+            loaded_mb = process.resident() / 1e6
+            memory = ready_s, idle_mb, loaded_mb
+            found[way.name].append(
+                Round(*memory, request_us, chunk_us, requests, streams, others.share())
+            )
+    return found
+
+
+class _Others:
+    """What runs on the gateway's core besides the target, from now on."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._began, self._before = time.perf_counter(), self._taken()
+
+    def share(self) -> float:
+        """Of the time since the start; 0 where the target has no core of its own."""
+        share = (self._taken() - self._before) / (time.perf_counter() - self._began)
+        return min(1.0, max(0.0, share)) if can_pin() else 0.0
+
+    def _taken(self) -> float:
+        return busy_seconds(GATEWAY_CORE) - self._process.cpu_seconds()
+
+
+def _requests(
+    process: Process, target: Prepared, way: Way, seconds: float, tell: Callable[[str], None]
+) -> tuple[RateResult, float]:
+    tell(f"{way.name}, requests")
+    before = _settled(process)
+    result = _rate(target, way, seconds)
+    return result, _per(_settled(process) - before, result.answered)
+
+
+def _streams(
+    process: Process,
+    target: Prepared,
+    way: Way,
+    seconds: float,
+    tell: Callable[[str], None],
+    request_us: float,
+) -> tuple[StreamResult, float]:
+    tell(f"{way.name}, streams")
+    before = _settled(process)
+    result = _stream(target, way, seconds)
+    spent = _settled(process) - before
+    # What a stream costs as a request is known by now; the rest is the chunks'.
+    return result, _per(spent - result.started * request_us / 1e6, result.chunks)
 
 
 def help_seconds(times: int = 5) -> float:
@@ -108,20 +155,26 @@ def _per(cpu_seconds: float, count: int) -> float:
     return cpu_seconds / count * 1e6 if count else float("nan")
 
 
-def _rate(target: Prepared, seconds: float) -> RateResult:
+def _settled(process: Process) -> float:
+    """CPU seconds used so far, with what the last load left to do."""
+    time.sleep(AFTERMATH_S)
+    return process.cpu_seconds()
+
+
+def _rate(target: Prepared, way: Way, seconds: float) -> RateResult:
     more = ["--rate", str(target.rate), "--connections", str(CONNECTIONS)]
-    more += ["--bytes", str(BODY_BYTES)]
-    return msgspec.json.decode(_load(target, "rate", seconds, *more), type=RateResult)
+    return msgspec.json.decode(_load(target, way, "rate", seconds, *more), type=RateResult)
 
 
-def _stream(target: Prepared, seconds: float) -> StreamResult:
+def _stream(target: Prepared, way: Way, seconds: float) -> StreamResult:
     more = ["--streams", str(STREAMS), "--chunks", str(CHUNKS_PER_STREAM)]
-    return msgspec.json.decode(_load(target, "stream", seconds, *more), type=StreamResult)
+    return msgspec.json.decode(_load(target, way, "stream", seconds, *more), type=StreamResult)
 
 
-def _load(target: Prepared, mode: str, seconds: float, *more: str) -> bytes:
+def _load(target: Prepared, way: Way, mode: str, seconds: float, *more: str) -> bytes:
     command = module("benchmarks.load", mode, "--port", str(target.port), "--key", target.key)
-    command += ["--seconds", str(seconds), *more]
+    command += ["--model", way.model, *(["--logprobs"] if way.logprobs else [])]
+    command += ["--seconds", str(seconds), "--bytes", str(BODY_BYTES), *more]
     # It inherits our core, which is the load's.
     done = subprocess.run(
         command,

@@ -18,10 +18,19 @@ import httptools
 import msgspec
 
 from benchmarks import loops
+from benchmarks.mock_answers import (
+    AROUND_STAMP,
+    BAD_REQUEST,
+    COMPLETIONS,
+    MODELS,
+    NOT_FOUND,
+    STREAM_HEAD,
+    end_of_stream,
+    framed,
+    response,
+)
 
-MODEL = "mock-model"
 DEFAULT_CHUNKS = 20
-PROMPT_TOKENS, COMPLETION_TOKENS = 57, 41
 
 
 class ChatRequest(msgspec.Struct):
@@ -30,6 +39,7 @@ class ChatRequest(msgspec.Struct):
     stream: bool | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    logprobs: bool | None = None
 
     @property
     def chunks(self) -> int:
@@ -57,68 +67,6 @@ class Shared:
     counters: Counters = field(default_factory=Counters)
 
 
-def _response(status: bytes, document: object) -> bytes:
-    body = msgspec.json.encode(document)
-    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return head % (status, len(body)) + body
-
-
-def _usage(completion_tokens: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": completion_tokens,
-        "total_tokens": PROMPT_TOKENS + completion_tokens,
-    }
-
-
-def _chunk(choices: list[object], **more: object) -> bytes:
-    head = {"id": "chatcmpl-mock", "object": "chat.completion.chunk", "created": 1_760_000_000}
-    document = {**head, "model": MODEL, "choices": choices, **more}
-    return b"data: " + msgspec.json.encode(document) + b"\n\n"
-
-
-def _choice(delta: dict[str, str], finish_reason: str | None = None) -> list[object]:
-    return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]
-
-
-def _framed(payload: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
-
-
-COMPLETION = _response(
-    b"200 OK",
-    {
-        "id": "chatcmpl-mock",
-        "object": "chat.completion",
-        "created": 1_760_000_000,
-        "model": MODEL,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "The quick brown fox jumps. " * 6},
-                "logprobs": None,
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": _usage(COMPLETION_TOKENS),
-    },
-)
-MODELS = _response(
-    b"200 OK",
-    {
-        "object": "list",
-        "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "mock"}],
-    },
-)
-NOT_FOUND = _response(b"404 Not Found", {"error": {"message": "no such path", "type": "mock"}})
-BAD_REQUEST = _response(b"400 Bad Request", {"error": {"message": "bad body", "type": "mock"}})
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n"
-)
-BEFORE_STAMP, AFTER_STAMP = _chunk(_choice({"content": "@STAMP@ "})).split(b"STAMP")
-
-
 class MockProtocol(asyncio.Protocol):
     """One connection: parses requests, answers at once or streams on a timer."""
 
@@ -134,6 +82,7 @@ class MockProtocol(asyncio.Protocol):
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._total = self._sent = 0
+        self._around_stamp = AROUND_STAMP[False]
         self._due = 0.0
 
     # --- asyncio.Protocol -----------------------------------------------------------------------
@@ -200,7 +149,7 @@ class MockProtocol(asyncio.Protocol):
         elif method == b"GET" and path.endswith(b"/models"):
             self._write(MODELS)
         elif method == b"GET" and path == b"/stats":
-            self._write(_response(b"200 OK", self._counters))
+            self._write(response(b"200 OK", self._counters))
         else:
             self._write(NOT_FOUND)
 
@@ -213,11 +162,12 @@ class MockProtocol(asyncio.Protocol):
             self._write(BAD_REQUEST)
             return
         if not request.stream:
-            self._write(COMPLETION)
+            self._write(COMPLETIONS[bool(request.logprobs)])
             return
         self._streaming = True
         self._counters.active_streams += 1
         self._total, self._sent = request.chunks, 0
+        self._around_stamp = AROUND_STAMP[bool(request.logprobs)]
         self._write(STREAM_HEAD)
         self._due = self._loop.time() + self._shared.interval
         self._timer = self._loop.call_at(self._due, self._send_due)
@@ -230,7 +180,8 @@ class MockProtocol(asyncio.Protocol):
             return
         self._sent += 1
         self._counters.chunks += 1
-        self._write(_framed(b"%b%d%b" % (BEFORE_STAMP, time.monotonic_ns(), AFTER_STAMP)))
+        before, after = self._around_stamp
+        self._write(framed(b"%b%d%b" % (before, time.monotonic_ns(), after)))
         # One late chunk does not make the next one late; more than one interval is not caught up.
         self._due = max(self._due, self._loop.time() - self._shared.interval)
         self._due += self._shared.interval
@@ -238,12 +189,7 @@ class MockProtocol(asyncio.Protocol):
             self._timer = self._loop.call_at(self._due, self._send_due)
 
     def _end_stream(self) -> None:
-        self._write(
-            _framed(_chunk(_choice({}, "stop")))
-            + _framed(_chunk([], usage=_usage(self._total)))
-            + _framed(b"data: [DONE]\n\n")
-            + b"0\r\n\r\n"
-        )
+        self._write(end_of_stream(self._total))
         self._streaming = False
         self._counters.active_streams -= 1
 

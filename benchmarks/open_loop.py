@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from benchmarks.connection import Connection, connect
 from benchmarks.percentiles import summary
-from benchmarks.requests import Target, request_body
+from benchmarks.requests import Target
 
 GRACE = 5.0  # seconds that what is under way at the end may still take
 
@@ -131,5 +131,5 @@ async def rate(
     target: Target, *, per_second: float, connections: int, seconds: float, size: int = 1000
 ) -> RateResult:
     """Requests of `size` bytes at a constant rate."""
-    data = target.post(request_body(target.model, size))
+    data = target.chat(size)
     return await Rate(target, data, connections).run(per_second, seconds)

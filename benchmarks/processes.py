@@ -14,19 +14,13 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.cores import started_on
+
 ROOT = Path(__file__).resolve().parent.parent
-GATEWAY_CORE, LOAD_CORE = 0, 1
-# The cores we may use, asked before anything is bound to one of them.
-CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
 class NotReady(Exception):
     """A target did not answer in time, or ended before it did."""
-
-
-def can_pin() -> bool:
-    """Whether processes can be bound to cores here, with a core for each side."""
-    return hasattr(os, "sched_setaffinity") and len(CORES) > 1
 
 
 def own_environment() -> dict[str, str]:
@@ -49,17 +43,15 @@ class Process:
     ) -> None:
         self.started = time.perf_counter()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 — lives as long as the process
-        self.popen = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=dict(environment if environment is not None else own_environment()),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log if stdout is None else stdout,
-            stderr=self._log,
-        )
-        if can_pin():
-            # Before it starts anything of its own: what it starts inherits the core.
-            os.sched_setaffinity(self.popen.pid, {_nth_core(core)})
+        with started_on(core):
+            self.popen = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=dict(environment if environment is not None else own_environment()),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log if stdout is None else stdout,
+                stderr=self._log,
+            )
         self._process = psutil.Process(self.popen.pid)
 
     def tree(self) -> list[psutil.Process]:
@@ -70,17 +62,20 @@ class Process:
             return []
 
     def cpu_seconds(self) -> float:
-        """User and system time of the whole tree so far, also of children that have ended."""
+        """User and system time of the whole tree so far, also of children that have ended.
+
+        Raises NotReady if the process has ended: what it used is no longer known.
+        """
+        if self.popen.poll() is not None:
+            raise NotReady(f"ended under load with {self.popen.returncode}:\n{self.output()}")
         total = 0.0
         for process in self.tree():
             with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                ended = getattr(times, "children_user", 0.0), getattr(times, "children_system", 0.0)
-                total += times.user + times.system + sum(ended)
+                total += _cpu_seconds(process)
         return total
 
     def resident(self) -> int:
-        """Bytes of memory the whole tree has in RAM."""
+        """Bytes of memory the whole tree has in RAM; what processes share counts in each."""
         total = 0
         for process in self.tree():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,14 +115,11 @@ class Process:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(left, timeout=10)
         self.popen.wait(timeout=10)
         self._log.close()
-
-
-def pin_self(core: int) -> None:
-    """Keeps this process off the gateway's core."""
-    if can_pin():
-        os.sched_setaffinity(0, {_nth_core(core)})
+        if self.popen.stdout is not None:
+            self.popen.stdout.close()
 
 
 def module(*arguments: str) -> list[str]:
@@ -135,8 +127,16 @@ def module(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-def _nth_core(number: int) -> int:
-    return CORES[number % len(CORES)]
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Of one process and of those of its children that have ended."""
+    times = process.cpu_times()
+    ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    if sys.platform == "linux":
+        # The process's CPU clock, clock_getcpuclockid(3): `cpu_times` counts in steps of 10 ms,
+        # too coarse for the difference between two loads.
+        with contextlib.suppress(OSError):
+            return time.clock_gettime((~process.pid << 3) | 2) + ended
+    return times.user + times.system + ended
 
 
 def _answers(port: int, path: str) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from benchmarks.machine import Machine
 from benchmarks.measure import Round
+from benchmarks.targets import OWN
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ FIGURES = [
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """All rounds of one target."""
+    """All rounds of one target, asked in one way."""
 
     version: str
     rate: float
@@ -66,8 +67,20 @@ class Measured(msgspec.Struct, frozen=True):
 
     def spread(self, name: str) -> Spread:
         """The spread of one of `FIGURES` over the rounds."""
+        return Spread.of(self.values(name))
+
+    def values(self, name: str) -> list[float]:
+        """One of `FIGURES`, round by round."""
         figure = next(figure for figure in FIGURES if figure.name == name)
-        return Spread.of([figure.read(one) for one in self.rounds])
+        return [figure.read(one) for one in self.rounds]
+
+
+# What the cascade adds is the difference to these, whose upstream sends the same.
+CASCADE, SAME_BYTES, WITHOUT_LOGPROBS = "cascade", "direct-logprobs", "direct"
+ADDED_AT_MOST = [
+    ("request_us", 60, "µs CPU a request that the cascade adds"),
+    ("chunk_us", 15, "µs CPU a chunk that the cascade adds"),
+]
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -86,8 +99,12 @@ class Report(msgspec.Struct, frozen=True):
     machine: Machine
     pinned: bool
     seconds: float
+    rounds: int
     measured: dict[str, Measured]
     missing: dict[str, str]
+    """Targets that could not be measured here, and why."""
+    broken: dict[str, str]
+    """Targets that began and did not come to their end, and why."""
     help_s: float | None = None
 
     def ratio(self, name: str, over: str, under: str) -> float | None:
@@ -96,6 +113,17 @@ class Report(msgspec.Struct, frozen=True):
             return None
         least = self.measured[under].spread(name).median
         return self.measured[over].spread(name).median / least if least > 0 else None
+
+    def added(self, name: str, over: str = CASCADE, under: str = SAME_BYTES) -> Spread | None:
+        """How much more the one takes than the other, in the same process and the same half of a
+        round, where both were measured.
+        """
+        if over not in self.measured or under not in self.measured:
+            return None
+        pairs = zip(
+            self.measured[over].values(name), self.measured[under].values(name), strict=True
+        )
+        return Spread.of([more - less for more, less in pairs])
 
     def goals(self) -> list[Goal]:
         """The project's targets as far as this run can tell."""
@@ -108,6 +136,11 @@ class Report(msgspec.Struct, frozen=True):
                 _at_most(own, "loaded_mb", 120, "MB resident"),
                 _at_most(own, "ready_s", 1.5, "s until ready", digits=2),
             ]
+        for name, limit, unit in ADDED_AT_MOST:
+            spread = self.added(name)
+            if spread is not None:
+                text, met = f"≤ {limit:g} {unit}", spread.median <= limit
+                found.append(Goal(text, f"{spread.median:.1f}", met))
         ratio = self.ratio("request_us", "litellm", "ecluse")
         if ratio is not None:
             found.append(
@@ -117,6 +150,19 @@ class Report(msgspec.Struct, frozen=True):
             text, taken = "≤ 0.4 s for `ecluse --help`", f"{self.help_s:.2f} s"
             found.append(Goal(text, taken, self.help_s <= 0.4))
         return found
+
+    def others_share(self) -> float:
+        """The most of the gateway's core that went to something else in any round, in [0, 1]."""
+        rounds = (one for measured in self.measured.values() for one in measured.rounds)
+        return max((one.others_share for one in rounds), default=0.0)
+
+    def is_well(self) -> bool:
+        """Whether all that was asked for could be told, and every goal that can be told is met.
+
+        What a machine lacks (nginx, LiteLLM) is no fault; that we cannot measure ourselves is.
+        """
+        met = all(goal.met for goal in self.goals())
+        return met and not (self.failures() or self.broken or OWN.intersection(self.missing))
 
     def failures(self) -> dict[str, int]:
         """Requests and streams that failed, of the targets where some did."""

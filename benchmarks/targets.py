@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.mock_upstream import MODEL
+from benchmarks.mock_answers import MODEL
 from benchmarks.processes import ROOT, own_environment
 
 # Not 1.110.2: its proxy extra pins litellm-proxy and litellm-proxy-extras to versions that could
@@ -39,6 +39,24 @@ url = "http://127.0.0.1:{upstream}/v1"
 name = "{model}"
 """
 
+# Tokens after which a held stream is committed. Make it 16 once `ecluse` knows the key.
+COMMIT_AFTER_TOKENS: int | None = None
+CASCADE_ROUTE, LARGER_MODEL = "bench-cascade", "mock-larger"
+# Below every log-probability of the mock: the first stage's answer is always good enough.
+ACCEPT_LEAST_LOGPROB = -5.0
+
+CASCADE_CONFIG = """\
+[[upstreams.models]]
+name = "{larger}"
+[[routes]]
+name = "{route}"
+[[routes.stages]]
+model = "{model}"
+accept_least_logprob = {accept}
+{commit}[[routes.stages]]
+model = "{larger}"
+"""
+
 LITELLM_CONFIG = """\
 model_list:
   - model_name: {model}
@@ -58,10 +76,19 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A target ready to be started."""
+class Way:
+    """What the requests of a load ask for; its name is that of its figures in the report."""
 
     name: str
+    model: str = MODEL
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A target ready to be started, and the ways in which it is asked."""
+
+    ways: tuple[Way, ...]
     version: str
     command: list[str]
     port: int
@@ -82,22 +109,32 @@ def free_port() -> int:
 
 def ecluse(directory: Path, upstream: int) -> Prepared:
     """The gateway, from this repository, with a key of its own."""
-    port = free_port()
-    config = directory / "ecluse.toml"
-    config.write_text(
-        ECLUSE_CONFIG.format(
-            port=port, directory=directory.as_posix(), upstream=upstream, model=MODEL
-        )
+    return _gateway(directory, upstream, "", (Way("ecluse"),))
+
+
+def cascade(directory: Path, upstream: int) -> Prepared:
+    """The gateway with a route of two stages, asked for the route and for a model directly.
+
+    The client's log-probabilities make the upstream send what it sends to the cascade, so that
+    only the cascade's own work lies between the two.
+    """
+    ways = (
+        Way("direct"),
+        Way("direct-logprobs", logprobs=True),
+        Way("cascade", model=CASCADE_ROUTE),
     )
-    made = [*_ecluse(), "keys", "create", "--config", str(config), "--name", "bench", "--json"]
-    return Prepared(
-        name="ecluse",
-        version=_first_number(_output([*_ecluse(), "--version"])),
-        command=[*_ecluse(), "serve", "--config", str(config)],
-        port=port,
-        rate=800,
-        directory=directory,
-        key=json.loads(_output(made))["key"],
+    return _gateway(directory, upstream, cascade_config(), ways)
+
+
+def cascade_config(commit_after_tokens: int | None = COMMIT_AFTER_TOKENS) -> str:
+    """What the gateway's configuration has more for the cascade."""
+    commit = "" if commit_after_tokens is None else f"commit_after_tokens = {commit_after_tokens}\n"
+    return CASCADE_CONFIG.format(
+        route=CASCADE_ROUTE,
+        model=MODEL,
+        larger=LARGER_MODEL,
+        accept=ACCEPT_LEAST_LOGPROB,
+        commit=commit,
     )
 
 
@@ -114,7 +151,7 @@ def nginx(directory: Path, upstream: int) -> Prepared:
     template = (Path(__file__).parent / "nginx.conf.template").read_text()
     config.write_text(template.format(port=port, directory=directory, upstream=upstream))
     return Prepared(
-        name="nginx",
+        ways=(Way("nginx"),),
         version=_first_number(_output([found, "-v"])),
         command=[found, "-p", str(directory), "-e", "stderr", "-c", str(config)],
         port=port,
@@ -139,7 +176,7 @@ def litellm(directory: Path, upstream: int) -> Prepared:
     }
     command = [str(program), "--config", str(config), "--host", "127.0.0.1"]
     return Prepared(
-        name="litellm",
+        ways=(Way("litellm"),),
         version=LITELLM_VERSION,
         command=[*command, "--port", str(port), "--num_workers", "1"],
         port=port,
@@ -152,7 +189,28 @@ def litellm(directory: Path, upstream: int) -> Prepared:
     )
 
 
-TARGETS = {"ecluse": ecluse, "nginx": nginx, "litellm": litellm}
+TARGETS = {"ecluse": ecluse, "nginx": nginx, "litellm": litellm, "cascade": cascade}
+# The project's own: not being able to measure one of these is a fault, not a lack of the machine.
+OWN = frozenset({"ecluse", "cascade"})
+
+
+def _gateway(directory: Path, upstream: int, more: str, ways: tuple[Way, ...]) -> Prepared:
+    port = free_port()
+    config = directory / "ecluse.toml"
+    text = ECLUSE_CONFIG.format(
+        port=port, directory=directory.as_posix(), upstream=upstream, model=MODEL
+    )
+    config.write_text(text + more)
+    made = [*_ecluse(), "keys", "create", "--config", str(config), "--name", "bench", "--json"]
+    return Prepared(
+        ways=ways,
+        version=_first_number(_output([*_ecluse(), "--version"])),
+        command=[*_ecluse(), "serve", "--config", str(config)],
+        port=port,
+        rate=800,
+        directory=directory,
+        key=json.loads(_output(made))["key"],
+    )
 
 
 def _ecluse() -> list[str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from benchmarks.percentiles import percentile
-from benchmarks.requests import Target, request_body
+from benchmarks.requests import ASKING_FOR_LOGPROBS, Target, request_body
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import closed_loop, mock_upstream, open_loop
+from benchmarks import closed_loop, mock_answers, mock_upstream, open_loop
 
 Mock = tuple[int, mock_upstream.Counters]
 
@@ -89,6 +90,66 @@ async def test_a_stream_has_its_end_its_usage_and_its_done(mock: Mock) -> None:
     await _until(counters, "open_connections", 0)
 
 
+async def _answer(port: int, **more: object) -> dict[str, Any]:
+    """The body of an answer that is not streamed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(Target(port).post({**request_body("mock-model", 100), **more}))
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))
+    body = await reader.readexactly(int(length.split()[1]))
+    writer.close()
+    answer: dict[str, Any] = json.loads(body)
+    return answer
+
+
+def _shows_its_tokens(logprobs: dict[str, Any]) -> list[str]:
+    """The tokens, each with the fields of OpenAI's and itself as its one alternative."""
+    for token in logprobs["content"]:
+        alternatives = token.pop("top_logprobs")
+        assert alternatives == [token]
+        assert bytes(token["bytes"]).decode() == token["token"]
+        assert mock_answers.LEAST_LOGPROB <= token["logprob"] <= 0
+    return [token["token"] for token in logprobs["content"]]
+
+
+async def test_a_whole_answer_shows_log_probabilities_when_asked(mock: Mock) -> None:
+    """One for every token that usage counts, and together they are the text."""
+    port, counters = mock
+    plain, asked = await _answer(port), await _answer(port, logprobs=True)
+    choice = asked["choices"][0]
+    tokens = _shows_its_tokens(choice["logprobs"])
+    assert len(tokens) == asked["usage"]["completion_tokens"]
+    assert "".join(tokens) == choice["message"]["content"]
+    assert plain["choices"][0] == {**choice, "logprobs": None}
+    await _until(counters, "open_connections", 0)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_stream_shows_log_probabilities_when_asked(mock: Mock, asked: bool) -> None:
+    """One token in every chunk with content, and none in the last."""
+    port, counters = mock
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(Target(port, logprobs=asked).chat(300, stream=True, max_tokens=3))
+    text = await reader.readuntil(b"\r\n0\r\n\r\n")
+    lines = [line[6:] for line in text.splitlines() if line.startswith(b"data: {")]
+    shown = [choice["logprobs"] for line in lines for choice in json.loads(line)["choices"]]
+    assert len(shown) == 4
+    assert shown[3] is None
+    for logprobs in shown[:3]:
+        assert len(_shows_its_tokens(logprobs)) == 1 if asked else logprobs is None
+    writer.close()
+    await _until(counters, "open_connections", 0)
+
+
+async def test_log_probabilities_hide_no_chunk_and_show_none_twice(mock: Mock) -> None:
+    """The loader finds each stamp once, also where the tokens are told again."""
+    port, counters = mock
+    target = Target(port, logprobs=True)
+    result = await closed_loop.stream(target, streams=2, seconds=10, chunks=25, most=4)
+    assert (result.completed, result.chunks) == (4, 100)
+    assert counters.chunks == 100
+
+
 async def test_a_slow_reader_holds_the_mock_back() -> None:
     """Who does not read gets no more chunks than the buffers hold."""
     server, port, shared = await mock_upstream.start(interval=0.0)
@@ -117,11 +178,15 @@ def test_a_stamp_that_two_parts_share_is_found_once() -> None:
         assert (reading.chunks, reading.done) == (2, True)
 
 
-@given(st.integers(0, 3000))
-def test_a_body_has_the_size_asked_for(size: int) -> None:
-    """Once its frame fits, a body is as large as it was asked to be."""
-    length = len(json.dumps(request_body("m", size), separators=(",", ":")))
-    assert length == max(size, len(json.dumps(request_body("m", 0), separators=(",", ":"))))
+@given(st.integers(0, 3000), st.booleans())
+def test_a_body_has_the_size_asked_for(size: int, logprobs: bool) -> None:
+    """Once its frame fits, a body is as large as it was asked to be, whatever it asks for."""
+    more = ASKING_FOR_LOGPROBS if logprobs else {}
+    least, length = (
+        len(json.dumps(request_body("m", wanted, more), separators=(",", ":")))
+        for wanted in (0, size)
+    )
+    assert length == max(size, least)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1.0))
