@@ -9,8 +9,6 @@ import msgspec
 Fields = Mapping[str, msgspec.Raw]
 """A JSON object's top-level members, each value left as the bytes that were sent."""
 
-TOKENS_PER_IMAGE_AT_LEAST = 1
-
 
 class ChatRequest(msgspec.Struct, frozen=True):
     """What decides about a chat request.
