@@ -111,6 +111,26 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@pytest.mark.parametrize(
+    ("trouble", "mended_by"),
+    [
+        ('ImportError("libgomp.so.1: cannot open shared object file")', "apt-get install libgomp1"),
+        ('ImportError("undefined symbol")', "pip install --force-reinstall xllamacpp"),
+    ],
+)
+async def test_an_engine_that_does_not_load(tmp_path: Path, trouble: str, mended_by: str) -> None:
+    """What is missing is told with how to get it: a bare Debian has no OpenMP library."""
+    fakes = tmp_path / "fakes"
+    fakes.mkdir()
+    (fakes / "xllamacpp.py").write_text(f"raise {trouble}", "utf-8")
+    path = os.pathsep.join([str(fakes), *sys.path])
+    told = await doctor(tmp_path, QUIET + PARROT, "--json", PYTHONPATH=path)
+    finding = told.finding("llama.cpp")
+    assert finding["level"] == Level.WARNING
+    assert mended_by in finding["next_step"]
+    assert told.status == 0, "others can answer"
+
+
 async def test_all_is_well_with_something_that_answers(tmp_path: Path) -> None:
     """Exit code 0, a line a check, at most 80 columns, and not a trace left in the folder."""
     told = await doctor(tmp_path, QUIET + PARROT)

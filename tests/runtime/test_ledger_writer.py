@@ -15,7 +15,7 @@ from ecluse.domain.ledger.attempt_record import AttemptRecord
 from ecluse.domain.values.answer import Outcome
 from ecluse.domain.values.identifiers import AttemptId, KeyId, RequestId
 from ecluse.domain.values.usage import Usage
-from ecluse.runtime.ledger_writer import BATCH_RECORDS, LedgerWriter
+from ecluse.runtime.ledger_writer import BATCH_EVERY_S, BATCH_RECORDS, LedgerWriter
 
 SOON_S = 0.005
 
@@ -98,6 +98,19 @@ async def test_records_are_written_in_batches() -> None:
         assert ledger.numbers == list(range(20))
         await asyncio.sleep(5 * SOON_S)
         assert ledger.batches == [10, 10], "nothing is written when nothing waits"
+
+
+async def test_a_record_waits_no_longer_than_a_batch_takes_to_gather() -> None:
+    """What is settled meanwhile is written with the first; an idle writer does not hurry."""
+    ledger = TroubledLedger()
+    writer = LedgerWriter(ledger)
+    writer.start()
+    await asyncio.sleep(60)
+    for number in range(3):
+        writer.put(record(number))
+        await asyncio.sleep(BATCH_EVERY_S * 0.4)
+    assert ledger.batches == [3]
+    await writer.close()
 
 
 async def test_large_batches_are_split() -> None:

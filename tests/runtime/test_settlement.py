@@ -148,8 +148,8 @@ async def test_a_tokenizer_that_hangs_is_not_waited_for() -> None:
     """After its patience, the estimate stands."""
     books = Books()
     books.settlement.settle(RECORD, TERMS, uncounted(Counter(wait_s=60), "a prompt"))
-    async with asyncio.timeout(TOKENIZER_PATIENCE_S + 1):
-        (record,) = await books.booked()
+    (record,) = await books.booked()
+    assert 0 <= asyncio.get_running_loop().time() - TOKENIZER_PATIENCE_S < 0.1
     assert record.usage.source == "estimate"
 
 
@@ -181,7 +181,7 @@ async def test_many_are_counted_at_once() -> None:
     for number in range(50):
         record = msgspec.structs.replace(RECORD, attempt_id=AttemptId(str(number)))
         books.settlement.settle(record, None, uncounted(Counter(1, 2, wait_s=0.02), "x"))
-    async with asyncio.timeout(1):
-        records = await books.booked()
+    records = await books.booked()
+    assert asyncio.get_running_loop().time() < 3 * 0.02
     assert len({record.attempt_id for record in records}) == 50
     assert {record.usage.source for record in records} == {"tokenizer"}

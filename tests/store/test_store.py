@@ -188,7 +188,8 @@ groupings: st.SearchStrategy[Grouping] = st.sampled_from(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(changes=records, by=groupings, since_us=bounds, until_us=bounds)
 async def test_the_fake_and_the_database_agree(

@@ -12,7 +12,6 @@ import contextlib
 import json
 import socket
 import struct
-import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +30,8 @@ class End(Enum):
     """Nothing more, until the client goes away."""
 
 
+PATIENCE_S = 30.0
+"""More than anything takes on a busy machine, and less than what never ends."""
 CLOSE, RESET, STALL = End.CLOSE, End.RESET, End.STALL
 Step = bytes | float | End
 
@@ -76,12 +77,10 @@ class OpenAIServer:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def until(self, is_so: Callable[[Self], bool], within_s: float = 5.0) -> float:
-        """Wait until something is so of this server; return after how many seconds."""
-        started = time.monotonic()
-        async with asyncio.timeout(within_s), self._changed:
+    async def until(self, is_so: Callable[[Self], bool]) -> None:
+        """Wait until something is so of this server; fails where it would be for ever."""
+        async with asyncio.timeout(PATIENCE_S), self._changed:
             await self._changed.wait_for(lambda: is_so(self))
-        return time.monotonic() - started
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

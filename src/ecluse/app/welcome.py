@@ -48,7 +48,7 @@ def _about_models(fleet: Fleet) -> list[str]:
         label = "Models" if position == 0 else ""
         lines.append(f"{label:<20}{name:<20}{_what(name, fleet)}".rstrip())
     if len(names) > MODELS_SHOWN:
-        lines.append(f"{'':<20}and {len(names) - MODELS_SHOWN} more: GET {'/v1/models'}")
+        lines.append(f"{'':<20}and {len(names) - MODELS_SHOWN} more: GET /v1/models")
     if fleet.silent_upstreams:
         lines.append(f"{'Not reachable':<20}{', '.join(fleet.silent_upstreams)}")
     return lines

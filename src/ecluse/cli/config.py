@@ -35,16 +35,11 @@ def check(*, config: Path | None = None) -> None:
 
     from ecluse.config.load import load
     from ecluse.config.paths import find_configuration
+    from ecluse.diagnosis.settings import contents
 
     found = find_configuration(config, os.environ, Path())
     configuration = load(found).configuration
     if found is None:
         sys.stdout.write("No configuration file: the defaults hold.\n")
         return
-    upstreams = _counted(len(configuration.upstreams), "upstream")
-    routes = _counted(len(configuration.routes), "route")
-    sys.stdout.write(f"{found}: valid, with {upstreams} and {routes}.\n")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    sys.stdout.write(f"{found}: valid, with {contents(configuration)}.\n")

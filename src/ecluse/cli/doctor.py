@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ecluse.cli.tables import print_json
+from ecluse.cli.tables import print_json, printable
 from ecluse.diagnosis.examination import examine
 from ecluse.diagnosis.finding import Finding, Level
 
@@ -57,15 +57,10 @@ def _show(findings: Sequence[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         style = STYLES[finding.level]
-        words = Text(_printable(finding.detail))
+        words = Text(printable(finding.detail))
         if finding.next_step:
-            words.append(f"\n{arrow}{_printable(finding.next_step)}", style="bold")
+            words.append(f"\n{arrow}{printable(finding.next_step)}", style="bold")
         table.add_row(
-            Text(marks[finding.level], style=style), Text(_printable(finding.title)), words
+            Text(marks[finding.level], style=style), Text(printable(finding.title)), words
         )
     console.print(table)
-
-
-def _printable(words: str) -> str:
-    """Names come from elsewhere: no escape sequence of theirs reaches the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in words)

@@ -42,10 +42,11 @@ def print_json(value: Any) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
+def printable(line: str) -> str:
+    """A line that may come from elsewhere: no escape sequence of it reaches the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
 def _cell(text: str) -> Text:
     """A cell that is shown as it is: names come from elsewhere and may hold markup or escapes."""
-    return Text("\n".join(map(_printable, text.split("\n"))))
-
-
-def _printable(line: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in line)
+    return Text("\n".join(map(printable, text.split("\n"))))

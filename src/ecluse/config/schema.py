@@ -119,7 +119,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where keys, budgets and receipts are kept."""
+    """Where keys and the ledger of attempts are kept."""
 
     directory: Annotated[
         str,
@@ -153,13 +153,13 @@ class Discovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Demonstration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The small model that answers while there is no other."""
+    """The tiny models that come with Ecluse, for first steps."""
 
     enabled: Annotated[
         bool,
         Meta(
-            description="Offer the demonstration model. It answers the route demo, and everything "
-            "where there is nothing else.",
+            description="Offer the demonstration models, under their own names and as the route "
+            "demo. The route auto asks them only while there is nothing else.",
             extra={"live": True},
         ),
     ] = True
@@ -287,7 +287,7 @@ class GgufEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Tokens | None,
         Meta(
             description="Longest prompt and answer together, for each request; unset: the model's "
-            "own. Less takes less memory.",
+            "own, but 8192 at most. More takes more memory.",
             examples=[8192],
         ),
     ] = None
@@ -417,7 +417,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Annotated[Server, Meta(description="Where Ecluse listens.")] = Server()
     storage: Annotated[Storage, Meta(description="Where data is kept.")] = Storage()
     discovery: Annotated[Discovery, Meta(description="What is found by itself.")] = Discovery()
-    demonstration: Annotated[Demonstration, Meta(description="The model for first steps.")] = (
+    demonstration: Annotated[Demonstration, Meta(description="The models for first steps.")] = (
         Demonstration()
     )
     endurance: Annotated[Endurance, Meta(description="What is done about failures.")] = Endurance()

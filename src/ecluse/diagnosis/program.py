@@ -76,8 +76,15 @@ async def embedded_engine() -> Finding:
         Level.WARNING,
         "llama.cpp",
         f"{detail}: neither GGUF files nor the demonstration can answer",
-        "pip install --force-reinstall xllamacpp; or use Ollama or llama-server beside Ecluse.",
+        f"{_mend(detail)}; or use Ollama or llama-server beside Ecluse.",
     )
+
+
+def _mend(detail: str) -> str:
+    """What installs what the engine lacks; its wheel leaves the OpenMP library to the system."""
+    if "libgomp" in detail:
+        return "apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora)"
+    return "pip install --force-reinstall xllamacpp"
 
 
 async def _tried(module: str) -> tuple[int, str]:

@@ -25,12 +25,14 @@ def configuration(
         return Finding.of(error, TITLE), None
     if file is None:
         return Finding(Level.FINE, TITLE, f"no {FILE_NAME} here: the defaults hold"), loaded
-    found = loaded.configuration
-    detail = (
-        f"{file} is valid: {_counted(len(found.upstreams), 'upstream')}, "
-        f"{_counted(len(found.routes), 'route')}"
-    )
+    detail = f"{file} is valid, with {contents(loaded.configuration)}"
     return Finding(Level.FINE, TITLE, detail), loaded
+
+
+def contents(configuration: Configuration) -> str:
+    """How much a configuration names: ``1 upstream and 2 routes``."""
+    upstreams = _counted(len(configuration.upstreams), "upstream")
+    return f"{upstreams} and {_counted(len(configuration.routes), 'route')}"
 
 
 def routes(configuration: Configuration, models: Collection[str]) -> Iterator[Finding]:

@@ -65,13 +65,6 @@ class Accounts:
             raise NotAuthenticated("The API key is not known here.", next_step=_MAKE_A_KEY)
         return key
 
-    def has_keys(self) -> bool:
-        """Whether a key was ever made, revoked and expired ones included.
-
-        Revoking the last key must lock the gateway, not open it.
-        """
-        return bool(self._by_id)
-
     async def refresh(self) -> None:
         """Read all keys if any changed. Raises what the store raises."""
         # The number is read first: a change between the two reads is then seen again next time.

@@ -12,7 +12,10 @@ from ecluse.ports import Ledger
 logger = logging.getLogger(__name__)
 
 BATCH_EVERY_S = 0.1
-"""What a crash may lose: the detail of the last tenth of a second."""
+"""How long a settled attempt waits for others to be written with it.
+
+What a crash may lose is in docs/request-lifecycle.md.
+"""
 BATCH_RECORDS = 2_000
 WAITING_RECORDS_AT_MOST = 100_000
 RETRY_S = 1.0

@@ -61,7 +61,7 @@ def read_all(first: bytes, second: bytes, name: str) -> list[Offer]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary() | mutated(), st.binary() | mutated(), st.sampled_from(["gemma3:4b", "", "x"]))
 def test_no_answer_raises(first: bytes, second: bytes, name: str) -> None:
     """Whatever a server sends, the readers give offers with sound values, which can be stored."""

@@ -73,7 +73,7 @@ def test_the_demonstration_files(rung: ladder.Rung) -> None:
     assert facts.longest_token_bytes is not None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=2_000))
 def test_arbitrary_bytes(body: bytes) -> None:
     """No bytes raise anything but ModelFileBroken, with or without the right beginning."""
@@ -81,14 +81,14 @@ def test_arbitrary_bytes(body: bytes) -> None:
     read_or_refused(io.BytesIO(b"GGUF\x03\0\0\0" + body))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(SMALL) - 32))
 def test_a_file_cut_short_is_refused(length: int) -> None:
     """A download that broke off anywhere is told at once and not by the engine."""
     assert read_or_refused(io.BytesIO(SMALL[:length])) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(st.integers(0, 8_000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=5

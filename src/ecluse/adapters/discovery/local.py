@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from ecluse.adapters.discovery import answers
+from ecluse.adapters.http_body import read_up_to
 from ecluse.domain.catalog.deployments import Offer
 
 Kind = Literal["ollama", "lm_studio", "llama_cpp", "vllm"]
@@ -77,20 +78,12 @@ class _Place:
                 ) as response,
             ):
                 self.is_ourselves = response.headers.get("server") == OURSELVES
-                return await _bounded(response) if response.status == 200 else b""
+                if response.status != 200:
+                    return b""
+                body = await read_up_to(response, MAX_ANSWER_BYTES)
+                return body if len(body) <= MAX_ANSWER_BYTES else b""
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return b""
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """A whole body; nothing where it is longer than any list of models."""
-    pieces = bytearray()
-    while piece := await response.content.readany():
-        pieces += piece
-        if len(pieces) > MAX_ANSWER_BYTES:
-            response.close()
-            return b""
-    return bytes(pieces)
 
 
 async def _at(place: _Place) -> Found | None:

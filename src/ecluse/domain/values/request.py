@@ -9,8 +9,6 @@ import msgspec
 Fields = Mapping[str, msgspec.Raw]
 """A JSON object's top-level members, each value left as the bytes that were sent."""
 
-TOKENS_PER_IMAGE_AT_LEAST = 1
-
 
 class AnswerFormat(msgspec.Struct, frozen=True):
     """What shape the answer must have; schemas are JSON as it was sent.
