@@ -7,6 +7,7 @@ Only what decides is read; each event keeps the bytes it came in, so unknown fie
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -84,6 +85,7 @@ class _Answer(msgspec.Struct):
 
 
 _NOTHING_SAID = _Said()
+_NAN = re.compile(rb'("logprob"\s*:\s*)-?(?:NaN|Infinity)')
 _answer_decoder = msgspec.json.Decoder(_Answer)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _objects_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -113,7 +115,11 @@ class AnswerReader:
         if payload == DONE or payload.strip() == DONE:
             self._said_done = True
             return None
-        answer = decode_answer(payload)
+        try:
+            answer = decode_answer(payload)
+        except UpstreamGarbage:
+            payload = _without_nan(payload)
+            answer = decode_answer(payload)
         pieces = tuple(map(self._piece, answer.choices)) if answer.choices else ()
         raw = self._last = payload
         for choice, piece in zip(answer.choices or (), pieces, strict=True):
@@ -232,6 +238,11 @@ def error_reason(body: bytes) -> ErrorReason:
 def _as_text(told: object) -> str:
     text = told if isinstance(told, str) else msgspec.json.encode(told).decode()
     return text[:REASON_SHOWN_CHARACTERS]
+
+
+def _without_nan(payload: bytes) -> bytes:
+    """Some servers write log-probabilities that are no numbers as no JSON can."""
+    return _NAN.sub(rb"\1null", payload)
 
 
 def _joined(content: Any) -> str:

@@ -6,6 +6,7 @@ It serves to try clients before any model is there, and as the fake of the Upstr
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
@@ -21,7 +22,8 @@ class Script(msgspec.Struct, frozen=True):
     """What to answer and how.
 
     ``delay_s`` passes before the first event, ``piece_s`` between two. ``least_logprob`` is given
-    to every piece. After ``failure_after`` events, ``failure`` is raised.
+    to every piece. After ``failure_after`` events, ``failure`` is raised. ``continues`` says that
+    it goes on with the reply where the last message is its beginning.
     """
 
     reply: str = "This is a scripted answer: no model was asked."
@@ -31,6 +33,7 @@ class Script(msgspec.Struct, frozen=True):
     failure: UpstreamError | None = None
     failure_after: int = 0
     reports_usage: bool = True
+    continues: bool = False
 
 
 class ScriptedUpstream:
@@ -44,7 +47,14 @@ class ScriptedUpstream:
 
     async def offers(self) -> Sequence[Offer]:
         """See Upstream.offers."""
-        return (Offer(self._model, gives_logprobs=self._script.least_logprob is not None),)
+        script = self._script
+        return (
+            Offer(
+                self._model,
+                gives_logprobs=script.least_logprob is not None,
+                continuation="prefill" if script.continues else None,
+            ),
+        )
 
     async def attempt(self, call: Call) -> AsyncGenerator[Events, None]:
         """See Upstream.attempt."""
@@ -79,10 +89,19 @@ def _piece(script: Script, text: str, finish_reason: str | None = None) -> Choic
     return ChoicePiece(0, text, text, finish_reason, script.least_logprob, tokens)
 
 
-def _usage(script: Script, call: Call) -> Usage | None:
+def _left_of(script: Script, call: Call) -> str:
+    """What is left to say of the reply."""
+    if script.continues:
+        last = msgspec.json.decode(call.body)["messages"][-1]
+        if last["role"] == "assistant" and script.reply.startswith(last["content"]):
+            return script.reply[len(last["content"]) :]
+    return script.reply
+
+
+def _usage(script: Script, call: Call, reply: str) -> Usage | None:
     if not script.reports_usage:
         return None
-    return Usage(sum(len(text.split()) for text in call.texts), len(script.reply.split()))
+    return Usage(sum(len(text.split()) for text in call.texts), len(reply.split()))
 
 
 def _envelope(model: str, kind: str, choice: dict[str, object]) -> dict[str, object]:
@@ -108,23 +127,24 @@ def _usage_fields(usage: Usage | None) -> dict[str, object]:
 
 
 def _whole(model: str, script: Script, call: Call) -> Event:
-    usage = _usage(script, call)
-    message = {"role": "assistant", "content": script.reply}
+    reply = _left_of(script, call)
+    usage = _usage(script, call, reply)
+    message = {"role": "assistant", "content": reply}
     body = _envelope(model, "chat.completion", {"message": message, "finish_reason": "stop"})
-    piece = _piece(script, script.reply, "stop")
+    piece = _piece(script, reply, "stop")
     return Event(msgspec.json.encode(body | _usage_fields(usage)), (piece,), usage, model)
 
 
 def _chunks(model: str, script: Script, call: Call) -> list[Event]:
-    words = [word + " " for word in script.reply.split(" ")]
-    words[-1] = words[-1][:-1]
+    reply = _left_of(script, call)
+    words = re.findall(r"\s*\S+\s?", reply) or [reply]
     kind = "chat.completion.chunk"
     events = []
     for position, word in enumerate(words):
         role = {"role": "assistant"} if position == 0 else {}
         body = _envelope(model, kind, {"delta": role | {"content": word}, "finish_reason": None})
         events.append(Event(msgspec.json.encode(body), (_piece(script, word),), None, model))
-    usage = _usage(script, call)
+    usage = _usage(script, call, reply)
     last = _envelope(model, kind, {"delta": {}, "finish_reason": "stop"}) | _usage_fields(usage)
     events.append(
         Event(msgspec.json.encode(last), (ChoicePiece(0, finish_reason="stop"),), usage, model)
