@@ -40,7 +40,7 @@ name = "{model}"
 """
 
 # Tokens after which a held stream is committed. Make it 16 once `ecluse` knows the key.
-COMMIT_AFTER_TOKENS: int | None = None
+COMMIT_AFTER_TOKENS: int | None = 16
 CASCADE_ROUTE, LARGER_MODEL = "bench-cascade", "mock-larger"
 # Below every log-probability of the mock: the first stage's answer is always good enough.
 ACCEPT_LEAST_LOGPROB = -5.0

@@ -45,6 +45,11 @@ class ScriptedUpstream:
         self.calls: list[Call] = []
         self.open_attempts = 0
 
+    @property
+    def continues(self) -> bool:
+        """Whether it can go on with a reply that another began."""
+        return self._script.continues
+
     async def offers(self) -> Sequence[Offer]:
         """See Upstream.offers."""
         script = self._script

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 MOST_SAVED = 10.0
+ONE = 1 - 1e-9
+"""Ten times a tenth is a little less than one in floating point."""
 
 
 class HedgeBudget(msgspec.Struct, frozen=True):
@@ -22,4 +24,6 @@ class HedgeBudget(msgspec.Struct, frozen=True):
 
     def spent(self) -> HedgeBudget | None:
         """The budget after a hedge; None where there is none left."""
-        return HedgeBudget(self.share, self.saved - 1) if self.saved >= 1 else None
+        if self.saved < ONE:
+            return None
+        return HedgeBudget(self.share, max(0.0, self.saved - 1))

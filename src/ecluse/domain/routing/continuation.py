@@ -209,12 +209,13 @@ def _choices(event: Event, pieces: tuple[ChoicePiece, ...]) -> list[dict[str, ob
     raws = _objects_decoder.decode(_fields_decoder.decode(event.raw)["choices"])
     for raw, before, piece in zip(raws, event.choices, pieces, strict=True):
         choice: dict[str, object] = dict(raw)
+        delta: dict[str, object] = dict(_fields_decoder.decode(raw["delta"]))
+        delta.pop("role", None)  # that was told at the beginning
         if piece.content != before.content:
-            delta: dict[str, object] = dict(_fields_decoder.decode(raw["delta"]))
-            choice["delta"] = delta | {"content": piece.content}
+            delta["content"] = piece.content
             # The probabilities belong to a token of which the client has a part.
             choice.pop("logprobs", None)
-        shown.append(choice)
+        shown.append(choice | {"delta": delta})
     return shown
 
 
