@@ -57,6 +57,7 @@ BAD_KEY = UpstreamRefused("No.", upstream_status=401)
 
 
 ONCE = EnduranceSettings(retry_s=0)
+PATIENT = Patience()
 
 
 class Ticking:
@@ -104,7 +105,7 @@ class House:
         acceptance: Acceptance = JUDGED,
         full: int = 100,
         endurance: EnduranceSettings = ONCE,
-        patience: Patience = Patience(),
+        patience: Patience = PATIENT,
         offer: Mapping[str, Any] = {},
         real_time: bool = False,
     ) -> None:
