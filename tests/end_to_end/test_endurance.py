@@ -107,7 +107,7 @@ async def stream_all(gateway: GatewayProcess, during: Callable[[list[Told]], Any
 
 async def until_said(told: list[Told], characters: int) -> None:
     """Wait until every stream has said so much, or is over."""
-    while not all(len(each.text) >= characters or each.is_done for each in told):
+    while not all(len(each.text) >= characters or each.is_done for each in told):  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 

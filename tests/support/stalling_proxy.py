@@ -39,7 +39,7 @@ class StallingProxy:
 
     async def until_busy(self, connections: int) -> None:
         """Wait until so many connections were made in all."""
-        while self.connections < connections:
+        while self.connections < connections:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
