@@ -84,6 +84,14 @@ def test_an_impossible_count_is_unknown(context: object) -> None:
     assert offer == Offer("m", gives_logprobs=True)
 
 
+def test_a_name_that_would_break_a_header_is_left_out() -> None:
+    """Whichever server says it: names are told in headers, logs and lists."""
+    named = {"id": "m\r\nx: y", "name": "m\r\nx: y", "type": "llm"}
+    listed = encoded({"data": [named], "models": [named]})
+    assert read_all(listed, listed, "m") == [Offer("m", context_tokens=4_096)]
+    assert answers.ollama_models(listed) == ()
+
+
 def test_ollama_names() -> None:
     """The installed models, without what Ollama would send to its cloud."""
     names = answers.ollama_models(encoded(real.OLLAMA_TAGS))

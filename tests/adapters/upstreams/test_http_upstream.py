@@ -536,6 +536,14 @@ async def test_what_it_serves() -> None:
     assert (server.requests[0].method, server.requests[0].path) == ("GET", "/v1/models")
 
 
+async def test_names_that_would_break_a_header_are_left_out() -> None:
+    """They could not be told in an answer's headers, which are sent once it is paid for."""
+    names = ["fine", "a b/é:1", "", "x\r\nset-cookie: y", "nul\0", "\x85", "\u2028"]
+    async with served(always(*whole({"data": [{"id": name} for name in names]}))) as (_, upstream):
+        offers = await upstream.offers()
+    assert [offer.upstream_model for offer in offers] == ["fine", "a b/é:1"]
+
+
 @pytest.mark.parametrize(
     ("steps", "kind"),
     [
