@@ -6,12 +6,11 @@ import asyncio
 import os
 from itertools import chain
 
-import aiohttp
-
 from ecluse.adapters.store.store import Store
 from ecluse.adapters.system_clock import SystemClock
 from ecluse.adapters.telemetry.metrics import Metrics
 from ecluse.adapters.telemetry.request_log import RequestLog
+from ecluse.adapters.upstreams.session import open_session
 from ecluse.api.dispatch import Dispatcher
 from ecluse.api.serving import Limits, Serving
 from ecluse.app.discovering import Discovering
@@ -58,9 +57,7 @@ class Application:
 
         Raises StartError.
         """
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._session = open_session()
         await self._accounts.refresh()
         self._polling = asyncio.create_task(self._accounts.run(), name="accounts")
         self._writer.start()
