@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from ecluse.domain.values.money import PriceTerms
 
@@ -20,6 +21,11 @@ class Offer(msgspec.Struct, frozen=True):
     accepts_images: bool | None = None
     gives_logprobs: bool | None = None
     parameters: int | None = None
+
+    def overlaid(self, facts: Offer) -> Offer:
+        """The same with other facts in place of its own, where those are known."""
+        known = {name: fact for name, fact in asdict(facts).items() if fact is not None}
+        return replace(self, **known)
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -69,6 +75,11 @@ class Fleet(msgspec.Struct, frozen=True):
     deployments: dict[str, tuple[Deployment, ...]]
     routes: dict[str, Route]
     silent_upstreams: tuple[str, ...] = ()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether any deployment answers."""
+        return any(place.alive for places in self.deployments.values() for place in places)
 
     def names(self) -> tuple[str, ...]:
         """Everything a client may name, policies first."""
