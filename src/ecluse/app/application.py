@@ -6,13 +6,12 @@ import asyncio
 import os
 from itertools import chain
 
-import aiohttp
-
 from ecluse.adapters import schemas
 from ecluse.adapters.store.store import Store
 from ecluse.adapters.system_clock import SystemClock
 from ecluse.adapters.telemetry.metrics import Metrics
 from ecluse.adapters.telemetry.request_log import RequestLog
+from ecluse.adapters.upstreams.session import open_session
 from ecluse.api.dispatch import Dispatcher
 from ecluse.api.serving import Limits, Serving
 from ecluse.app.discovering import Discovering
@@ -67,13 +66,12 @@ class Application:
 
         Raises StartError.
         """
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._session = open_session()
         await self._accounts.refresh()
         self._polling = asyncio.create_task(self._accounts.run(), name="accounts")
         self._writer.start()
-        self._generations.append(await self._generation(loaded))
+        self._generations.append(self._generation(loaded))
+        await self.present().first_look(FIRST_LOOK_S)
 
     async def reload(self, loaded: Loaded) -> None:
         """Serve new requests from another configuration; running ones keep theirs.
@@ -81,10 +79,12 @@ class Application:
         Raises StartError, and then nothing has changed.
         """
         try:
-            fresh = await self._generation(loaded)
+            fresh = self._generation(loaded)
         except StartError:
             await self._stop_unused_engines()
             raise
+        fresh.fleet.continue_from(self.present().fleet)
+        await fresh.first_look(FIRST_LOOK_S)
         task = asyncio.create_task(self._retire(self.present()))
         self._generations.append(fresh)
         self._retiring.add(task)
@@ -119,7 +119,7 @@ class Application:
             self._metrics.observe_request(note)
             self._request_log.write(note)
 
-    async def _generation(self, loaded: Loaded) -> Generation:
+    def _generation(self, loaded: Loaded) -> Generation:
         builder = MemberBuilder(self._session, self._engines, os.environ)
         fleet = build_fleet(loaded, builder, Discovering(self._session, os.environ))
         attempts = Attempts(
@@ -138,9 +138,7 @@ class Application:
             unready_because=lambda: self._unready_because(fleet.now()),
             metrics=self._metrics.text,
         )
-        generation = Generation(loaded, serving, fleet)
-        await generation.first_look(FIRST_LOOK_S)
-        return generation
+        return Generation(loaded, serving, fleet)
 
     async def _retire(self, old: Generation) -> None:
         await old.retire()
@@ -157,6 +155,8 @@ class Application:
             return "the store fails and too many attempts wait for it"
         if not fleet.deployments:
             return "no model was found; `ecluse doctor` tells what is missing"
+        if not fleet.is_alive:
+            return "no model answers; `ecluse doctor` tells who cannot be reached"
         return None
 
 

@@ -14,7 +14,7 @@ from ecluse.runtime.fleet import FleetKeeper
 def build_fleet(loaded: Loaded, builder: MemberBuilder, discovering: Discovering) -> FleetKeeper:
     """The fleet of a configuration, not yet looked at. Raises StartError."""
     configuration = loaded.configuration
-    members = list(builder.configured(loaded))
+    members = [*builder.configured(loaded), *discovering.paid(configuration)]
     stages: list[Stage] = []
     if configuration.demonstration.enabled:
         members += builder.demonstration()

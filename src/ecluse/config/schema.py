@@ -195,7 +195,10 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model of an HTTP upstream. What is left unset is asked of the upstream."""
+    """A model of an HTTP upstream. What is left unset is asked of the upstream.
+
+    A model that the upstream does not list is offered all the same.
+    """
 
     name: Annotated[
         ModelName,
@@ -259,7 +262,7 @@ class HttpUpstream(
     ] = None
     models: Annotated[
         tuple[ModelEntry, ...],
-        Meta(description="Its models. Without any, the upstream is asked what it serves."),
+        Meta(description="Those of its models that clients may use; without any, all it lists."),
     ] = ()
     connect_seconds: Annotated[
         Limit, Meta(description="How long opening a connection may take.")

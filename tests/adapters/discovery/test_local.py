@@ -90,7 +90,7 @@ async def raw_server(head: bytes, piece: bytes = b"", pause_s: float = 0.0) -> A
 
 async def found_at(session: aiohttp.ClientSession, port: int) -> list[Found]:
     """Who is found at one port."""
-    return list(await find_local(session, {"ollama": port}))
+    return [one async for one in find_local(session, {"ollama": port})]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_all_at_once(session: aiohttp.ClientSession) -> None:
             "llama_cpp": await enter(model_server(LLAMA_CPP)),
             "vllm": await enter(model_server(VLLM)),
         }
-        found = await find_local(session, ports)
+        found = [one async for one in find_local(session, ports)]
     assert sorted(one.kind for one in found) == sorted(ports)
 
 
@@ -180,7 +180,8 @@ async def test_a_hostile_server_costs_little_time(
     """Garbage, endless and dripping answers end in time, and hide nobody else."""
     async with raw_server(head, piece, pause_s) as hostile, model_server(LLAMA_CPP) as port:
         began = time.monotonic()
-        found = await find_local(session, {"ollama": hostile, "llama_cpp": port}, patience_s=0.5)
+        ports = {"ollama": hostile, "llama_cpp": port}
+        found = [one async for one in find_local(session, ports, patience_s=0.5)]
         assert time.monotonic() - began < 1.5
     assert [one.kind for one in found] == ["llama_cpp"]
 
@@ -196,5 +197,6 @@ async def test_a_slow_server_ends_with_the_patience(session: aiohttp.ClientSessi
     """Each answer in time, all of them together not: what is not known by then stays unknown."""
     async with model_server(OLLAMA, pause_s=0.3) as port:
         began = time.monotonic()
-        assert await find_local(session, {"ollama": port}, patience_s=0.5) == []
+        looking = find_local(session, {"ollama": port}, patience_s=0.5)
+        assert [one async for one in looking] == []
         assert time.monotonic() - began < 1.0

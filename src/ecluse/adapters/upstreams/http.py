@@ -17,6 +17,7 @@ from ecluse.adapters.upstreams.event_stream import EventStreamDecoder
 from ecluse.adapters.upstreams.http_errors import as_upstream_error, refusal
 from ecluse.adapters.upstreams.model_list import read_model_list
 from ecluse.adapters.upstreams.openai_wire import DONE, AnswerReader, as_chunk
+from ecluse.adapters.upstreams.session import Sending
 from ecluse.domain.catalog.deployments import Offer
 from ecluse.domain.errors import UpstreamError, UpstreamGarbage
 from ecluse.domain.values.answer import Event, Events
@@ -142,8 +143,12 @@ class HttpUpstream:
     async def _send(
         self, method: str, url: URL, body: bytes | None, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        """Send once, and once more when a kept-alive connection turned out to be closed."""
+        """Send once, and once more when a kept-alive connection turned out to be closed.
+
+        On a fresh connection the upstream has read the request, and may have begun to answer it.
+        """
         for last_try in (False, True):
+            sending = Sending()
             try:
                 return await self._session.request(
                     method,
@@ -153,9 +158,10 @@ class HttpUpstream:
                     timeout=timeout,
                     allow_redirects=False,
                     ssl=self._tls,
+                    trace_request_ctx=sending,
                 )
-            except CLOSED_ALREADY as error:
-                if last_try or isinstance(error, aiohttp.ClientConnectorError):
+            except CLOSED_ALREADY:
+                if last_try or not sending.reuses_connection:
                     raise
         raise AssertionError("unreachable")
 
