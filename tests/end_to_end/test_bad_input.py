@@ -18,6 +18,7 @@ from tests.end_to_end import mock_server
 from tests.end_to_end.events import QUESTION
 from tests.end_to_end.gateway_process import (
     NO_DEMONSTRATION,
+    PATIENCE_S,
     QUIET,
     GatewayProcess,
     Starter,
@@ -199,7 +200,7 @@ def test_a_key_with_another_secret(gateway: GatewayProcess, http: httpx2.Client)
 def test_a_model_out_of_scope(gateway: GatewayProcess, http: httpx2.Client) -> None:
     """403, with what the key may use."""
     made = gateway.make_key("--route", "normal", "--name", "narrow")
-    until(lambda: _knows(gateway, made["key"]), 3, "the new key is known")
+    until(lambda: _knows(gateway, made["key"]), PATIENCE_S, "the new key is known")
     with httpx2.Client(base_url=gateway.base_url) as client:
         client.headers["Authorization"] = f"Bearer {made['key']}"
         error = the_error(ask(client, "slow"), 403, "route_not_allowed")

@@ -11,7 +11,13 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from tests.end_to_end import mock_server
 from tests.end_to_end.events import QUESTION, client_of
-from tests.end_to_end.gateway_process import QUIET, GatewayProcess, Starter, until
+from tests.end_to_end.gateway_process import (
+    PATIENCE_S,
+    QUIET,
+    GatewayProcess,
+    Starter,
+    until,
+)
 from tests.end_to_end.mock_server import TEXT, TOOL_CALL, MockServer
 
 REPLY = "Nobody was asked."
@@ -411,7 +417,7 @@ def test_typed_errors_of_keys(gateway: GatewayProcess, client: OpenAI) -> None:
             stranger.chat.completions.create(model="normal", messages=QUESTION)
     key = gateway.make_key("--route", "demo")["key"]
     with client_of(gateway.base_url, key) as narrow:
-        until(lambda: _lists(narrow) == ["demo"], 3, "the new key is known, for its route alone")
+        until(lambda: _lists(narrow) == ["demo"], PATIENCE_S, "the new key is known, for its route")
         with pytest.raises(openai.PermissionDeniedError):
             narrow.chat.completions.create(model="normal", messages=QUESTION)
 
@@ -437,4 +443,4 @@ def test_leaving_a_stream_early(client: OpenAI, mock: MockServer) -> None:
     """``break`` closes the stream, and the upstream with it."""
     with client.chat.completions.create(model="crawling", messages=QUESTION, stream=True) as stream:
         next(iter(stream))
-    until(lambda: mock.open_streams == 0, 1, "the upstream's stream is closed")
+    until(lambda: mock.open_streams == 0, PATIENCE_S, "the upstream's stream is closed")

@@ -75,6 +75,8 @@ class Dispatcher:
         except asyncio.CancelledError:
             # The server's drain is over, and what it cancels it would log as a crash of ours.
             note.error_code = "stopped"
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()  # before Python 3.11.3 no timeout works in a cancelled task
             with suppress(TimeoutError):
                 async with asyncio.timeout(PARTING_S):
                     await exchange.break_off(STOPPING)
