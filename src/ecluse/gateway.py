@@ -96,7 +96,7 @@ class Gateway:
         if verdict is Verdict.RESTART:
             return await self._endurance.next_turn(course, asked.request, asked.began_ns)
         if verdict is Verdict.CONTINUE:
-            return self._endurance.next_turn_to_continue(course, turn)
+            return await self._endurance.next_turn_to_continue(course, turn)
         raise error
 
     def _told(

@@ -18,6 +18,9 @@ from ecluse.runtime.chance import share
 
 US_PER_S = 1_000_000
 NS_PER_S = 1_000_000_000
+CONTINUE_WITHIN_S = 10
+"""A client in the middle of an answer waits longer than one that has nothing yet."""
+LOOK_AGAIN_S = 0.02
 
 
 class EnduranceSettings(msgspec.Struct, frozen=True):
@@ -68,12 +71,18 @@ class Endurance:
             await asyncio.sleep(self._pause_s(course, self._settings.retry_s - spent_s))
             course.begin_again()
 
-    def next_turn_to_continue(self, course: Course, begun_by: Turn) -> Turn:
-        """The next deployment that can go on with an answer. Raises the last failure."""
-        turn = course.turn_to_continue(begun_by, self._breakers.admit)
-        if turn is None:
-            raise course.failure or NothingAlive("Nothing can go on with the answer.")
-        return turn
+    async def next_turn_to_continue(self, course: Course, begun_by: Turn) -> Turn:
+        """The next deployment that can go on with an answer, waiting a little for one to come
+        back. Raises the last failure.
+        """
+        ends_ns = self._clock.monotonic_ns() + CONTINUE_WITHIN_S * NS_PER_S
+        while True:
+            turn = course.turn_to_continue(begun_by, self._breakers.admit)
+            if turn is not None:
+                return turn
+            if not course.can_go_on(begun_by) or self._clock.monotonic_ns() >= ends_ns:
+                raise course.failure or NothingAlive("Nothing can go on with the answer.")
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     def hedge(self, course: Course, slow: Turn) -> Turn | None:
         """Another deployment to ask beside a slow one, while the budget allows it."""

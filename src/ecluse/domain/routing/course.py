@@ -21,6 +21,9 @@ class Turn(msgspec.Struct, frozen=True):
     deployment: Deployment
 
 
+LAPS_AT_MOST = 3
+"""How often all deployments may be asked again to go on with one answer."""
+
 MayAsk = Callable[[Deployment], bool]
 
 
@@ -34,7 +37,7 @@ class Course:
         self._position = 0
         self._risen_to = 0
         self._tried: set[str] = set()
-        self._came_back = False
+        self._laps = 0
         self.rounds = 0
         self.failure: UpstreamError | None = None
 
@@ -49,16 +52,34 @@ class Course:
 
     def turn_to_continue(self, begun_by: Turn, may_ask: MayAsk) -> Turn | None:
         """The next one that can go on with an answer: of the same model first, then of larger
-        ones, and in the end the very one that began it, should it have come back.
+        ones. Once all were tried they may have come back, the last one that failed being the last
+        to be asked; but not for ever.
         """
-        for turn in self._turns(begun_by.position):
+        turn = self._able(begun_by.position, may_ask)
+        if turn is not None or self._laps == LAPS_AT_MOST:
+            return turn
+        tried, self._tried = self._tried, {begun_by.deployment.name}
+        turn = self._able(begun_by.position, may_ask)
+        if turn is None and begun_by.deployment.can_continue and may_ask(begun_by.deployment):
+            turn = begun_by
+        if turn is None:
+            self._tried = tried
+        else:
+            self._laps += 1
+        return turn
+
+    def can_go_on(self, begun_by: Turn) -> bool:
+        """Whether anybody could go on with an answer, were all of them back."""
+        stages = self._plan.stages[begun_by.position :]
+        able = any(deployment.can_continue for stage in stages for deployment in stage.deployments)
+        return able and self._laps < LAPS_AT_MOST
+
+    def _able(self, position: int, may_ask: MayAsk) -> Turn | None:
+        for turn in self._turns(position):
             if turn.deployment.can_continue and may_ask(turn.deployment):
                 self._tried.add(turn.deployment.name)
                 return turn
-        if self._came_back or not begun_by.deployment.can_continue:
-            return None
-        self._came_back = True
-        return begun_by if may_ask(begun_by.deployment) else None
+        return None
 
     def backup(self, turn: Turn, may_ask: MayAsk) -> Turn | None:
         """Another deployment of the same model, for when this one is slow to begin."""
