@@ -14,6 +14,7 @@ from ecluse.adapters.telemetry.request_log import RequestLog
 from ecluse.adapters.upstreams.session import open_session
 from ecluse.api.dispatch import Dispatcher
 from ecluse.api.serving import Limits, Serving
+from ecluse.app.addresses import is_loopback
 from ecluse.app.discovering import Discovering
 from ecluse.app.engines import Engines
 from ecluse.app.fleet import build_fleet
@@ -36,16 +37,23 @@ from ecluse.runtime.settlement import Settlement
 FIRST_LOOK_S = 0.8
 """How long a start waits for upstreams to say what they serve; the rest is learned later."""
 
+LAST_REQUESTS_S = 5.0
+"""How long a stop waits for requests that were broken off."""
+
 OBSERVED = "/v1/"
 """What is logged and counted: probes of health and metrics are not."""
 
 
 class Application:
-    """Holds the store, the keys, the ledger's writer, the engines and the present generation."""
+    """Holds the store, the keys, the ledger's writer, the engines and the present generation.
 
-    def __init__(self, store: Store, request_log: RequestLog) -> None:
+    ``host`` is the address that is listened on, whatever a later configuration says.
+    """
+
+    def __init__(self, store: Store, request_log: RequestLog, host: str) -> None:
         self._store = store
         self._request_log = request_log
+        self._host = host
         self._clock = SystemClock()
         self._engines = Engines()
         self._writer = LedgerWriter(store.ledger)
@@ -57,7 +65,7 @@ class Application:
         self._settlement = Settlement(self._writer, self._metrics.observe_attempt)
         self._accounts = Accounts(store.keys)
         self._breakers = Breakers(self._clock)
-        self._generations: list[Generation] = []
+        self._in_use: list[Generation] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self.dispatcher = Dispatcher(self, self._clock)
 
@@ -70,8 +78,8 @@ class Application:
         await self._accounts.refresh()
         self._polling = asyncio.create_task(self._accounts.run(), name="accounts")
         self._writer.start()
-        self._generations.append(self._generation(loaded))
-        await self.present().first_look(FIRST_LOOK_S)
+        self._present = self._generation(loaded)
+        await self._present.first_look(FIRST_LOOK_S)
 
     async def reload(self, loaded: Loaded) -> None:
         """Serve new requests from another configuration; running ones keep theirs.
@@ -83,16 +91,18 @@ class Application:
         except StartError:
             await self._stop_unused_engines()
             raise
-        fresh.fleet.continue_from(self.present().fleet)
+        fresh.fleet.continue_from(self._present.fleet)
         await fresh.first_look(FIRST_LOOK_S)
-        task = asyncio.create_task(self._retire(self.present()))
-        self._generations.append(fresh)
+        old, self._present = self._present, fresh
+        task = asyncio.create_task(self._retire(old))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
     async def stop(self) -> None:
-        """Settle and write what is left, then close everything. Requests must be over."""
-        await asyncio.gather(*map(self._retire, self._generations), *self._retiring)
+        """Settle and write what is left, then close everything. Requests should be over."""
+        await asyncio.gather(*(one.retire(LAST_REQUESTS_S) for one in self._in_use))
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=LAST_REQUESTS_S)
         await self._settlement.close()
         await self._writer.close()
         await self._accounts.close()
@@ -111,7 +121,7 @@ class Application:
 
     def present(self) -> Generation:
         """See Process.present."""
-        return self._generations[-1]
+        return self._present
 
     def observe(self, note: RequestNote) -> None:
         """See Process.observe."""
@@ -120,6 +130,7 @@ class Application:
             self._request_log.write(note)
 
     def _generation(self, loaded: Loaded) -> Generation:
+        """Build one. Its engines are in use from now on, before it serves any request."""
         builder = MemberBuilder(self._session, self._engines, os.environ)
         fleet = build_fleet(loaded, builder, Discovering(self._session, os.environ))
         attempts = Attempts(
@@ -133,21 +144,22 @@ class Application:
             ),
             accounts=self._accounts,
             fleet_now=fleet.now,
-            limits=_limits(loaded.configuration.server),
+            limits=_limits(loaded.configuration.server, self._host),
             clock=self._clock,
             unready_because=lambda: self._unready_because(fleet.now()),
             metrics=self._metrics.text,
         )
-        return Generation(loaded, serving, fleet)
+        generation = Generation(loaded, serving, fleet)
+        self._in_use.append(generation)
+        return generation
 
     async def _retire(self, old: Generation) -> None:
         await old.retire()
-        if old in self._generations:
-            self._generations.remove(old)
+        self._in_use.remove(old)
         await self._stop_unused_engines()
 
     async def _stop_unused_engines(self) -> None:
-        used = chain.from_iterable(g.fleet.upstreams() for g in self._generations)
+        used = chain.from_iterable(g.fleet.upstreams() for g in self._in_use)
         await self._engines.keep_only(used)
 
     def _unready_because(self, fleet: Fleet) -> str | None:
@@ -164,15 +176,12 @@ def _endurance(entry: schema.Endurance) -> EnduranceSettings:
     return EnduranceSettings(entry.retry_seconds, entry.hedge_after_seconds, entry.hedge_share)
 
 
-def _limits(server: Server) -> Limits:
+def _limits(server: Server, bound_host: str) -> Limits:
+    # A proxy of this machine brings in others, though only this machine can reach the address.
+    behind_proxy = bool(server.trusted_proxies or server.root_path)
     return Limits(
         max_body_bytes=server.max_body_bytes,
         hold_silently_s=server.hold_silently_seconds,
         root_path=server.root_path,
-        open_metrics=is_loopback(server.host),
+        open_metrics=is_loopback(bound_host) and not behind_proxy,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -2,7 +2,8 @@
 
 Everything is frozen and strict. Lists become tuples, so that a loaded configuration cannot change
 under a request that began with it. The descriptions are the source of the documentation, of the
-example file and of the error messages.
+example file and of the error messages. ``extra`` marks what the example file sets (``live``) and
+what a reload cannot change (``restart``).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             description="Address to listen on. 127.0.0.1 is this machine only; 0.0.0.0 is every "
             "network it is in, for which at least one key must be defined.",
-            extra={"live": True},
+            extra={"live": True, "restart": True},
         ),
     ] = "127.0.0.1"
     port: Annotated[
@@ -77,7 +78,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Port to listen on; 0 takes any free one.",
             ge=0,
             le=65535,
-            extra={"live": True},
+            extra={"live": True, "restart": True},
         ),
     ] = 4242
     root_path: Annotated[
@@ -93,6 +94,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             description="Addresses or networks whose X-Forwarded-* headers are believed.",
             examples=[["127.0.0.1", "10.0.0.0/8"]],
+            extra={"restart": True},
         ),
     ] = ()
     max_body_bytes: Annotated[
@@ -100,7 +102,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 20_000_000
     drain_seconds: Annotated[
         Pause,
-        Meta(description="How long answers under way may take to end after a stop was asked for."),
+        Meta(
+            description="How long answers under way may take to end after a stop was asked for.",
+            extra={"restart": True},
+        ),
     ] = 30.0
     hold_silently_seconds: Annotated[
         Pause,
@@ -114,7 +119,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 60.0
     log: Annotated[
         Literal["json", "text"],
-        Meta(description="Form of the log: JSON for machines, text for people."),
+        Meta(
+            description="Form of the log: JSON for machines, text for people.",
+            extra={"restart": True},
+        ),
     ] = "json"
 
 
@@ -127,6 +135,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Folder of the data, relative to this file. Empty: $ECLUSE_HOME, else the "
             "platform's folder for data.",
             examples=["/var/lib/ecluse"],
+            extra={"restart": True},
         ),
     ] = ""
 

@@ -195,7 +195,8 @@ async def test_no_answer_takes_longer_than_the_patience(
         times = []
         for patience_s in (0.1, 0.1, 0.1, NEVER_ENDS_S):
             began = time.monotonic()
-            assert await find_local(session, {"ollama": port}, patience_s) == []
+            looking = find_local(session, {"ollama": port}, patience_s=patience_s)
+            assert [one async for one in looking] == []
             times.append(time.monotonic() - began)
     *hasty, patient = times
     assert min(hasty) < ANSWER_S * 0.9 < patient
@@ -213,4 +214,4 @@ async def test_a_slow_server_ends_with_the_patience(session: aiohttp.ClientSessi
     async with model_server(OLLAMA, pause_s=0.3) as port:
         ports = {"ollama": port}
         assert [one async for one in find_local(session, ports, patience_s=0.5)] == []
-        assert len([one async for one in find_local(session, ports, NEVER_ENDS_S)]) == 1
+        assert len([one async for one in find_local(session, ports, patience_s=NEVER_ENDS_S)]) == 1
