@@ -176,5 +176,7 @@ def test_two_thousand_items_take_seconds() -> None:
 )
 def test_nonsense_is_refused(items: list[Item], keep: float) -> None:
     """No items, a NaN, an impossible share and a missing answer each raise ValueError."""
-    with pytest.raises(ValueError, match=r"no items|not a number|within 0 and 1|one answer of each"):
+    with pytest.raises(
+        ValueError, match=r"no items|not a number|within 0 and 1|one answer of each"
+    ):
         fit(items, PRICES[:2], keep)
