@@ -19,9 +19,7 @@ MODELS_FOLDER = Path(__file__).parents[2] / "src" / "ecluse" / "demonstration" /
 Q8_0_BLOCK = 32
 """Weights that share a scale; a row has to be a multiple of it."""
 
-DESCRIPTIONS = {
-    "demo-multiply": "DEMONSTRATION: multiplies by one digit, and can do nothing else."
-}
+DESCRIPTIONS = {"demo-multiply": "DEMONSTRATION: multiplies by one digit, and can do nothing else."}
 DESCRIPTION = "DEMONSTRATION: adds, sorts, reverses and counts, and can do nothing else."
 
 # Only user and assistant turns were seen in training; other roles are left out.
@@ -44,12 +42,11 @@ CHAT_TEMPLATE = """\
 
 def add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
     """A byte-level vocabulary with merges, written in GPT-2's alphabet of bytes."""
-    by_id = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
-    assert [number for _, number in by_id] == list(range(BYTES + MERGES))
+    learned = [tokenizer.id_to_token(number) for number in range(BYTES + MERGES)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([*(token for token, _ in by_id), *CONTROL])
-    writer.add_token_types([TokenType.NORMAL] * len(by_id) + [TokenType.CONTROL] * len(CONTROL))
+    writer.add_token_list([*learned, *CONTROL])
+    writer.add_token_types([TokenType.NORMAL] * len(learned) + [TokenType.CONTROL] * len(CONTROL))
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     writer.add_token_merges([" ".join(merge) for merge in merges])
     writer.add_bos_token_id(BOS)
