@@ -31,7 +31,7 @@ def table(results: Sequence[StrategyResult], title: str) -> Table:
     """One row a strategy, intervals below the figures."""
     made = Table(box=box.SIMPLE, title=title, title_justify="left", title_style="bold")
     made.add_column("strategy", no_wrap=True)
-    for heading in ("right", "calls", "tokens", "compute, GFLOP", "engine CPU, s"):
+    for heading in ("right", "calls", "tokens", "compute\nGFLOP", "engine CPU\nseconds"):
         made.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         low, high = result.intervals["accuracy"]
