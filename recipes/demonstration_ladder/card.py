@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from courses import COURSES, GROWN_FROM
 from survey import CHECKED, CHECKED_COUNTS, Survey
 
 from ecluse.demonstration.ladder import models, rungs
@@ -41,12 +42,6 @@ and answer nonsense to everything else.
   4,096 tokens, on one CPU thread each. The script states every seed; the same machine gives the
   same weights.
 """
-TRAINED = {
-    "demo-small": "4,000 steps, peak 0.005, seed 20",
-    "demo-medium": "3,200 steps, peak 0.004, seed 21",
-    "demo-large": "2,700 steps, peak 0.003, seed 20",
-    "demo-multiply": "3,000 steps, peak 0.005, seed 20",
-}
 
 
 def model_card(
@@ -72,11 +67,19 @@ def _sizes() -> str:
     rows = ["| model | parameters | file | trained |", "|---|---|---|---|"]
     rows += [
         f"| {model.name} | {model.parameters:,} | {model.path.stat().st_size:,} bytes "
-        f"| {TRAINED[model.name]} |"
+        f"| {_trained(model.name)} |"
         for model in models()
     ]
     total = sum(model.path.stat().st_size for model in models())
     return "\n".join(rows) + f"\n\nTogether {total:,} bytes.\n"
+
+
+def _trained(name: str) -> str:
+    begins = f"grown from {GROWN_FROM[name]}, then " if name in GROWN_FROM else ""
+    return begins + ", then ".join(
+        f"{course.steps:,} steps, peak {course.peak}, seed {course.seed}"
+        for course in COURSES[name]
+    )
 
 
 def _agreement(agreement: Agreement) -> str:

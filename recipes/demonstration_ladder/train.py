@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
+from courses import COURSES, GROWN_FROM, Course, Groups
+from grow import add_noise, grown
 from model import SHAPES, Llama
 from muon import Muon
 from tokenizers import Tokenizer
@@ -21,10 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 from vocabulary import END, encode_prompt, learn
 
-from ecluse.demonstration.tasks import SPECIALIST_KINDS, Kind, draw, make, split_of
-
-Groups = Mapping[tuple[Kind, ...], float]
-"""Kinds that share a batch, and how often such a batch comes."""
+from ecluse.demonstration.tasks import Kind, draw, make, split_of
 
 TOKENS_PER_BATCH = 4096
 IGNORED = -100
@@ -33,34 +31,6 @@ DECAY_SHARE = 0.6
 REPORT_EVERY = 100
 SAVE_EVERY = 500
 CHECKED_PER_KIND = 40
-
-GENERALIST: Groups = {
-    tuple(Kind("add", d) for d in (2, 3, 4, 6, 8)): 3.0,
-    tuple(Kind("sort", d) for d in (4, 8)): 1.0,
-    tuple(Kind("sort", d) for d in (12, 16, 20, 24)): 2.0,
-    tuple(Kind("reverse", d) for d in (3, 5, 7, 9, 11, 13)): 2.0,
-    tuple(Kind("chain", d) for d in (2, 3, 4, 5)): 2.5,
-    tuple(Kind("count", d) for d in (1, 3, 7)): 2.0,
-    SPECIALIST_KINDS: 0.5,
-}
-SPECIALIST: Groups = {SPECIALIST_KINDS: 1.0}
-
-
-class Course(NamedTuple):
-    """How a model was trained. ``peak`` is the learning rate after the warm-up."""
-
-    steps: int
-    peak: float
-    seed: int
-    groups: Groups
-
-
-COURSES = {
-    "demo-small": Course(4000, 5e-3, 20, GENERALIST),
-    "demo-medium": Course(3200, 4e-3, 21, GENERALIST),
-    "demo-large": Course(2700, 3e-3, 20, GENERALIST),
-    "demo-multiply": Course(3000, 5e-3, 20, SPECIALIST),
-}
 
 
 class Batches:
@@ -147,17 +117,12 @@ def step(model: Llama, optimizers: Sequence[torch.optim.Optimizer], batches: Bat
     return loss.item()
 
 
-def train(name: str, course: Course, out: Path) -> None:
-    """Train a model as its course says; ``out`` holds the latest weights."""
-    torch.manual_seed(course.seed)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+def take(course: Course, model: Llama, out: Path) -> None:
+    """Train a model as a course says; ``out`` holds the latest weights."""
     tokenizer = learn()
     batches = Batches(course.groups, tokenizer, course.seed)
     kinds = [kind for group in course.groups for kind in group]
-    model = Llama(SHAPES[name])
     optimizers = optimizers_of(model, course.peak)
-    print(f"{name}: {model.parameter_count()} parameters", flush=True)
     began = time.process_time()
     for done in range(1, course.steps + 1):
         for optimizer in optimizers:
@@ -173,18 +138,41 @@ def train(name: str, course: Course, out: Path) -> None:
             print(accuracy(model, tokenizer, kinds), flush=True)
 
 
+def new_model(name: str, seed: int, folder: Path) -> Llama:
+    """A model to be trained: from nothing, or grown from a smaller one in ``folder``."""
+    torch.manual_seed(seed)
+    model = Llama(SHAPES[name])
+    if name in GROWN_FROM:
+        smaller = Llama(SHAPES[GROWN_FROM[name]])
+        weights = torch.load(folder / f"{GROWN_FROM[name]}.pt", weights_only=True)
+        smaller.load_state_dict(weights)
+        grown(smaller, model)
+        add_noise(model)
+    return model
+
+
+def train(name: str, courses: Sequence[Course], folder: Path) -> None:
+    """Train a model as its courses say, one after the other."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    model = new_model(name, courses[0].seed, folder)
+    print(f"{name}: {model.parameter_count()} parameters", flush=True)
+    for course in courses:
+        take(course, model, folder / f"{name}.pt")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=SHAPES)
-    parser.add_argument("--steps", type=int, help="fewer, to try something out")
+    parser.add_argument("--steps", type=int, help="of each course; fewer, to try something out")
     parser.add_argument("--out", type=Path, default=Path("build"))
     options = parser.parse_args()
-    course = COURSES[options.name]
+    courses = COURSES[options.name]
     if options.steps is not None:
-        course = course._replace(steps=options.steps)
+        courses = tuple(course._replace(steps=options.steps) for course in courses)
     options.out.mkdir(parents=True, exist_ok=True)
-    train(options.name, course, options.out / f"{options.name}.pt")
+    train(options.name, courses, options.out)
 
 
 if __name__ == "__main__":
