@@ -12,7 +12,7 @@ CHECKED = 80
 """Items of each kind; the smallest kinds hold out some hundred."""
 CHECKED_COUNTS = 20
 KINDS: tuple[Kind, ...] = (
-    *(Kind("add", digits) for digits in (2, 3, 4, 6, 8)),
+    *(Kind("add", digits) for digits in (2, 3, 4, 5, 6, 8)),
     *(Kind("sort", items) for items in (4, 8, 12, 16, 20, 24)),
     *(Kind("reverse", letters) for letters in (3, 5, 7, 9, 11, 13)),
     *(Kind("chain", digits) for digits in (2, 3, 4, 5)),

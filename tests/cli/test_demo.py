@@ -29,15 +29,8 @@ def run(*options: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where one run of the command has written everything it can write."""
     folder = tmp_path_factory.mktemp("demo")
-    files = [option for kind in ("json", "svg", "png") for option in (f"--{kind}", f"out.{kind}")]
-    done = subprocess.run(
-        [sys.executable, "-m", "ecluse", "demo", "--tasks", str(TASKS), *files],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-        cwd=folder,
-    )
+    files = [f"--{kind}={folder}/out.{kind}" for kind in ("json", "svg", "png")]
+    done = run("--tasks", str(TASKS), *files, timeout_s=110)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     (folder / "stdout").write_text(done.stdout, "utf-8")
