@@ -51,7 +51,7 @@ class MemberBuilder:
 
     def demonstration(self) -> Iterator[Member]:
         """The demonstration's models, each on one thread: they are too small for more."""
-        for rung in ladder.rungs():
+        for rung in ladder.models():
             settings = EngineSettings(
                 rung.path, rung.name, rung.context_tokens, threads=1, temperature=0.0
             )

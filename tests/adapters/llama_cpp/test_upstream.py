@@ -67,7 +67,7 @@ async def test_offers_need_no_engine(upstream: LlamaCppUpstream) -> None:
     assert offer.upstream_model == "tiny"
     assert offer.context_tokens == RUNG.context_tokens
     assert offer.parameters == RUNG.parameters
-    assert offer.longest_token_bytes == 1
+    assert offer.longest_token_bytes == len(" thousand")
     assert (offer.gives_logprobs, offer.accepts_images) == (True, False)
     assert upstream.engine.pid is None
 
@@ -150,8 +150,11 @@ async def test_after_a_crash_it_speaks_to_the_new_child(upstream: LlamaCppUpstre
 
 
 async def test_tokens_are_those_of_the_text_alone(upstream: LlamaCppUpstream) -> None:
-    """A model of bytes has a token for each, and none of the chat template is among them."""
-    assert await upstream.count_tokens("tiny", "add 12 345") == 10
+    """Merged where the vocabulary has the word, bytes where not; none is the chat template's."""
+    assert await upstream.count_tokens("tiny", "sort") == 1
+    assert await upstream.count_tokens("tiny", " thousand") == 1
+    assert await upstream.count_tokens("tiny", "sort 3 1 2") == 4
+    assert await upstream.count_tokens("tiny", "345") == 3
     assert await upstream.count_tokens("tiny", "\u00e9") == 2
 
 
