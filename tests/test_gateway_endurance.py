@@ -313,6 +313,26 @@ async def test_a_stream_is_committed_early() -> None:
         assert text_of([await anext(answer)]) == "one "
 
 
+async def test_an_answer_under_another_name_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The answer goes out, named for the model that was asked; the operator learns of it."""
+
+    class Impostor(ScriptedUpstream):
+        async def attempt(self, call):  # type: ignore[no-untyped-def]
+            self._model = "something-else"
+            async for events in super().attempt(call):
+                yield events
+
+    house = House([Impostor("theirs", server("hello")._script)])
+    for _ in range(3):
+        told = await house.ask(asked())
+        assert (text_of(told), told[-1].model) == ("hello", "model0")
+    (line,) = caplog.messages
+    assert "'theirs'" in line
+    assert "'something-else'" in line
+
+
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 AS_SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
 

@@ -31,6 +31,8 @@ from ecluse.evaluation.thresholds import Answered, Fit, Price, Rule, fit
 
 GENERALISTS = ("demo-small", "demo-medium", "demo-large")
 SPECIALIST, SPECIALITY = "demo-multiply", "multiply"
+WITHOUT_FLASH_ATTENTION = ("demo-small", "demo-multiply")
+"""Their heads are so narrow that it costs the processor more than it saves."""
 KEEP, LOSS = 0.998, 0.002
 GUARD = 1e-6
 """So much below the fitted value: what was accepted in the fit is not to fail by rounding."""
@@ -67,6 +69,7 @@ def _facts(name: str) -> list[str]:
         f'sha256 = "{hashlib.sha256(file.read_bytes()).hexdigest()}"',
         f"parameters = {facts.parameters}",
         f"context_tokens = {facts.context_tokens}",
+        *(["flash_attention = false"] if name in WITHOUT_FLASH_ATTENTION else []),
     ]
 
 

@@ -19,7 +19,8 @@ def build_fleet(loaded: Loaded, builder: MemberBuilder, discovering: Discovering
     if configuration.demonstration.enabled:
         members += builder.demonstration()
         stages = [
-            Stage(rung.name, Acceptance(rung.accept_least_logprob)) for rung in ladder.rungs()
+            Stage(rung.name, Acceptance(rung.accept_least_logprob, rung.commit_after_tokens))
+            for rung in ladder.rungs()
         ]
     return FleetKeeper(
         members,

@@ -53,7 +53,12 @@ class MemberBuilder:
         """The demonstration's models, each on one thread: they are too small for more."""
         for rung in ladder.models():
             settings = EngineSettings(
-                rung.path, rung.name, rung.context_tokens, threads=1, temperature=0.0
+                rung.path,
+                rung.name,
+                rung.context_tokens,
+                threads=1,
+                temperature=0.0,
+                flash_attention=rung.flash_attention,
             )
             name = f"{DEMONSTRATION}/{rung.name}"
             engine = self._engines.obtain(name, settings, self._session, SILENCE_S)

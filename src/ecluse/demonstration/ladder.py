@@ -18,7 +18,8 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``accept_least_logprob`` is None for the largest: its answer is the last word. While it is
     streamed, an answer of which ``commit_after_tokens`` tokens were certain enough may go out
     without waiting for the rest; None waits for its end. ``specialist_in`` names the one family
-    of tasks a model was made for; it is no rung then.
+    of tasks a model was made for; it is no rung then. ``flash_attention`` says whether the engine
+    should use it: on a processor it slows the narrowest models down; None leaves it to the engine.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accept_least_logprob: float | None = None
     commit_after_tokens: int | None = None
     specialist_in: str | None = None
+    flash_attention: bool | None = None
 
     @property
     def path(self) -> Path:
