@@ -28,6 +28,18 @@ FOCUSED: Groups = {
     tuple(Kind("count", d) for d in (1, 3, 7)): 1.5,
     SPECIALIST_KINDS: 0.4,
 }
+HARD: Groups = {
+    tuple(Kind("add", d) for d in (2, 3)): 0.6,
+    tuple(Kind("add", d) for d in (4, 5, 6)): 2.5,
+    tuple(Kind("sort", d) for d in (4, 8)): 0.4,
+    tuple(Kind("sort", d) for d in (12, 16, 20, 24)): 1.5,
+    tuple(Kind("reverse", d) for d in (3, 5, 7)): 0.5,
+    tuple(Kind("reverse", d) for d in (9, 11, 13, 15)): 2.0,
+    tuple(Kind("chain", d) for d in (2, 3)): 0.6,
+    tuple(Kind("chain", d) for d in (4, 5)): 2.5,
+    tuple(Kind("count", d) for d in (1, 3, 7)): 2.5,
+    SPECIALIST_KINDS: 0.3,
+}
 SPECIALIST: Groups = {SPECIALIST_KINDS: 1.0}
 
 
@@ -43,7 +55,7 @@ class Course(NamedTuple):
 COURSES: dict[str, tuple[Course, ...]] = {
     "demo-small": (Course(3500, 5e-3, FOCUSED),),
     "demo-medium": (Course(3200, 4e-3, BROAD, 21), Course(2000, 4e-3, FOCUSED, 22)),
-    "demo-large": (Course(2700, 3e-3, FOCUSED),),
+    "demo-large": (Course(1000, 3e-3, HARD, 31),),
     "demo-multiply": (Course(3000, 5e-3, SPECIALIST),),
 }
 """One course after the other, each with optimizers and a learning rate that begin anew."""
