@@ -229,8 +229,10 @@ def test_an_unknown_path_and_a_wrong_method(gateway: GatewayProcess, http: httpx
     """404 and 405, with what there is; a base URL without /v1 is the usual mistake."""
     error = the_error(httpx2.post(f"{gateway.url}/chat/completions"), 404, "unknown_url")
     assert "/v1/chat/completions" in error["message"]
-    error = the_error(http.get("/chat/completions"), 405, "method_not_allowed")
-    assert "POST" in error["message"]
+    answer = http.get("/chat/completions")
+    assert "POST" in the_error(answer, 405, "method_not_allowed")["message"]
+    assert answer.headers["allow"] == "POST"
+    assert http.post("/models").headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -104,8 +104,5 @@ def _endpoint(exchange: Exchange) -> Endpoint:
         )
     endpoint = methods.get(exchange.method)
     if endpoint is None:
-        raise MethodNotAllowed(
-            f"{exchange.path} does not take {exchange.method}.",
-            next_step=f"It takes {', '.join(methods)}.",
-        )
+        raise MethodNotAllowed(f"{exchange.path} does not take {exchange.method}.", allowed=methods)
     return endpoint

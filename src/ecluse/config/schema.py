@@ -257,7 +257,8 @@ class HttpUpstream(
     url: Annotated[
         Text,
         Meta(
-            description="Base address, up to and with /v1 where the server has it.",
+            description="Base address, up to and with /v1 where the server has it; a query goes "
+            "with every request.",
             examples=["https://api.mistral.ai/v1"],
         ),
     ]

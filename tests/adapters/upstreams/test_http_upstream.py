@@ -109,6 +109,30 @@ async def test_a_whole_answer_is_its_bytes() -> None:
     assert request.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("ending", "paths"),
+    [
+        ("", ["/v1/chat/completions", "/v1/models", "/tokenize"]),
+        ("//", ["/v1/chat/completions", "/v1/models", "/tokenize"]),
+        (
+            "/?a=1&b=%C3%A9",
+            [
+                f"{path}?a=1&b=%C3%A9"
+                for path in ("/v1/chat/completions", "/v1/models", "/tokenize")
+            ],
+        ),
+    ],
+)
+async def test_where_it_is_asked(ending: str, paths: list[str]) -> None:
+    """Slashes at the end do not matter; a query, such as Azure's api-version, goes along."""
+    async with OpenAIServer(always(*whole(completion(data=[], count=1)))) as server:
+        async with upstream_at(server.url + ending) as upstream:
+            await events_of(upstream, WHOLE)
+            await upstream.offers()
+            assert await upstream.count_tokens("m", "x") == 1
+        assert [request.path for request in server.requests] == paths
+
+
 async def test_without_a_key_none_is_sent() -> None:
     """No empty Authorization header either."""
     async with served(always(*whole(completion()))) as (server, upstream):

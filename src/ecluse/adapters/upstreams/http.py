@@ -38,7 +38,8 @@ CLOSED_ALREADY: Final = (
 
 
 class HttpUpstream:
-    """One OpenAI-compatible server at ``url`` (its base, often ending in ``/v1``).
+    """One OpenAI-compatible server at ``url`` (its base, often ending in ``/v1``). A query in it,
+    such as Azure's ``api-version``, goes with every request.
 
     ``offers`` given means the server is not asked what it serves. ``silence_s`` is the longest
     gap without a byte, ``connect_s`` the longest wait for a connection.
@@ -57,12 +58,14 @@ class HttpUpstream:
         verify_tls: bool = True,
         has_tokenizer: bool = True,
     ) -> None:
-        base = URL(url.rstrip("/"))
+        given = URL(url)
+        base = given.with_path(given.raw_path.rstrip("/"), encoded=True)
         self._name = name
         self._session = session
-        self._chat_url = base / "chat/completions"
-        self._models_url = base / "models"
-        self._tokenize_url = (base.parent if base.name == "v1" else base) / "tokenize"
+        self._chat_url = (base / "chat/completions").with_query(given.query)
+        self._models_url = (base / "models").with_query(given.query)
+        root = base.parent if base.name == "v1" else base
+        self._tokenize_url = (root / "tokenize").with_query(given.query)
         self._offers = offers
         self._headers = CIMultiDict({hdrs.CONTENT_TYPE: "application/json"})
         self._headers[hdrs.ACCEPT_ENCODING] = "identity"
