@@ -37,7 +37,7 @@ def lacking(field: str) -> InvalidRequest:
     """The error for a field that has to be there and is not, by its path."""
     return InvalidRequest(
         f"{field}: it is required and missing.",
-        next_step="See the OpenAI API reference for the fields of a chat request.",
+        next_step="A chat request needs `model` and `messages`; the OpenAI API reference has more.",
         param=field,
     )
 

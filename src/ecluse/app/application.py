@@ -75,6 +75,10 @@ class Application:
         self._writer.start()
         self._generations.append(await self._generation(loaded))
 
+    async def read_keys(self) -> None:
+        """Know at once of keys that were made since."""
+        await self._accounts.refresh()
+
     async def reload(self, loaded: Loaded) -> None:
         """Serve new requests from another configuration; running ones keep theirs.
 
