@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -146,7 +147,7 @@ def test_what_is_not_said_is_not_wanted() -> None:
         ({"messages": "hi"}, "messages"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": 1}]}, "messages[0].role"),
-        ({"messages": [{"role": "user"}, {"content": "x"}]}, "messages[1]"),
+        ({"messages": [{"role": "user"}, {"content": "x"}]}, "messages[1].role"),
         ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
@@ -162,8 +163,19 @@ def test_what_is_not_said_is_not_wanted() -> None:
         ({"top_p": -1}, "top_p"),
         ({"logprobs": 5}, "logprobs"),
         ({"top_logprobs": 21}, "top_logprobs"),
-        ({"tools": [{"function": {"name": "f"}}]}, "tools[0]"),
-        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function"),
+        ({"tools": [{"function": {"name": "f"}}]}, "tools[0].type"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "messages[0].content[0].text",
+        ),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"top_logprobs": 2}, "top_logprobs"),
         ({"response_format": "json"}, "response_format"),
     ],
 )
@@ -178,8 +190,31 @@ def test_a_wrong_field_is_named(change: dict[str, Any], param: str) -> None:
 @pytest.mark.parametrize("missing", ["model", "messages"])
 def test_a_missing_field_is_named(missing: str) -> None:
     """What is required, and which of it is not there."""
-    with pytest.raises(InvalidRequest, match=f"`{missing}`"):
+    with pytest.raises(InvalidRequest, match=f"{missing}: it is required") as caught:
         read({name: value for name, value in PLAIN.items() if name != missing})
+    assert caught.value.param == missing
+
+
+def test_unknown_types_of_parts_and_tools_pass() -> None:
+    """What others invent is theirs to check."""
+    audio = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+    read(PLAIN | {"messages": [{"role": "user", "content": [audio]}]})
+    read(PLAIN | {"tools": [{"type": "custom", "custom": {"name": "f"}}]})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": 1}, "expected `string`, got `integer`"),
+        ({"temperature": "hot"}, "expected `number | null`, got `string`"),
+        ({"stream": []}, "expected `boolean | null`, got `array`"),
+        ({"model": ""}, "expected `string` of length >= 1"),
+    ],
+)
+def test_types_have_their_names_in_json(change: dict[str, Any], words: str) -> None:
+    """Not those of Python."""
+    with pytest.raises(InvalidRequest, match=re.escape(words)):
+        read(PLAIN | change)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"7"])

@@ -143,7 +143,7 @@ def test_what_is_not_json(http: httpx2.Client, body: bytes, position: str | None
         ({"messages": []}, "messages"),
         ({"messages": [{"role": 7, "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0]"),
+        ({"tools": [{"type": 7}]}, "tools[0].type"),
         ({"stream": "yes"}, "stream"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -153,7 +153,6 @@ def test_what_is_not_json(http: httpx2.Client, body: bytes, position: str | None
         ({"stop": 7}, "stop"),
         ({"seed": 0.5}, "seed"),
         ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
-        ({"tools": [{"type": 7}]}, "tools[0].type"),
         ({"response_format": {"type": 7}}, "response_format.type"),
     ],
     ids=str,
@@ -165,6 +164,31 @@ def test_wrong_types(http: httpx2.Client, change: dict[str, object], param: str)
     assert error["param"] == param
     assert param in error["message"]
     assert "See the OpenAI API reference" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        (
+            {"messages": [{"role": "user", "content": [{"text": "x"}]}]},
+            "messages[0].content[0].type",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "messages[0].content[0].text",
+        ),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+    ],
+    ids=str,
+)
+def test_what_is_missing_inside(
+    gateway: GatewayProcess, http: httpx2.Client, change: dict[str, object], param: str
+) -> None:
+    """400 with its path; nobody was asked."""
+    body = {"model": "normal", "messages": QUESTION} | change
+    answer = send(http, json.dumps(body).encode())
+    assert the_error(answer, 400, "invalid_request")["param"] == param
+    assert not gateway.attempts(answer.headers["x-request-id"])
 
 
 @pytest.mark.parametrize("body", [{}, {"model": "normal"}, {"messages": QUESTION}, [], 7, None])
@@ -337,6 +361,7 @@ def test_a_taken_port(start: Starter, gateway: GatewayProcess) -> None:
     port = gateway.url.rpartition(":")[2]
     sentence = refused_start(start.prepare(QUIET), "--port", port)
     assert f"Port {port}" in sentence
+    assert "an Ecluse is serving there" in sentence
     assert re.search(r"--port \d+", sentence)
 
 
@@ -355,9 +380,14 @@ def engine_configuration(file: Path) -> str:
 
 
 def test_a_missing_model_file(start: Starter, tmp_path: Path) -> None:
-    """The sentence names the file."""
-    sentence = refused_start(start.prepare(engine_configuration(tmp_path / "missing.gguf")))
-    assert "missing.gguf" in sentence
+    """The sentence names the file, and no key was made that nobody saw."""
+    gateway = start.prepare(engine_configuration(tmp_path / "missing.gguf"))
+    assert "missing.gguf" in refused_start(gateway)
+    assert json.loads(gateway.command("keys", "list", "--json").stdout) == []
+    gateway.file.write_text(QUIET + NO_DEMONSTRATION, "utf-8")
+    gateway.start()
+    assert httpx2.get(f"{gateway.base_url}/models", headers=gateway.headers).status_code == 200
+    gateway.stop()
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, 5_000])

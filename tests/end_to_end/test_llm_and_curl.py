@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,10 +31,10 @@ def asking_mock(start: Starter, mock: MockServer) -> GatewayProcess:
 
 
 def lines_after(gateway: GatewayProcess, heading: str) -> list[str]:
-    """The indented lines that the start prints under a heading."""
+    """The lines that the start prints under a heading, as they stand there."""
     _, _, rest = gateway.printed().partition(f"{heading}\n\n")
     assert rest, gateway.printed()
-    return textwrap.dedent(rest.split("\n\n")[0]).splitlines()
+    return rest.split("\n\n")[0].splitlines()
 
 
 def test_the_start_tells_what_a_user_needs(gateway: GatewayProcess) -> None:

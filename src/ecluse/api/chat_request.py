@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ecluse.api.exchange import not_json
+from ecluse.api.wrong_field import lacking, wrong_field
 from ecluse.domain.errors import InvalidRequest
 from ecluse.domain.values.request import AnswerFormat, ChatRequest
 
@@ -86,11 +87,12 @@ def read_chat_request(body: bytes, answer_by_us: int | None = None) -> ChatReque
         told = _body_decoder.decode(body)
         fields = _fields_decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _wrong_field(error) from error
+        raise wrong_field(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_json(error) from error
     except RecursionError as error:
         raise InvalidRequest("The body is nested too deeply.") from error
+    _check(told)
     return ChatRequest(
         route=told.model,
         fields=fields,
@@ -104,6 +106,30 @@ def read_chat_request(body: bytes, answer_by_us: int | None = None) -> ChatReque
         format=_format(told),
         answer_by_us=answer_by_us,
     )
+
+
+def _check(told: _Body) -> None:
+    """What the type of no single field shows. Types of parts and tools that are not known pass."""
+    for at, message in enumerate(told.messages):
+        if isinstance(message.content, list):
+            for number, part in enumerate(message.content):
+                if part.type == "text" and part.text is None:
+                    raise lacking(f"messages[{at}].content[{number}].text")
+    for at, tool in enumerate(told.tools or ()):
+        if tool.type == "function" and tool.function is None:
+            raise lacking(f"tools[{at}].function")
+    wanted = told.response_format
+    if wanted is not None and wanted.type == "json_schema":
+        if wanted.json_schema is None:
+            raise lacking("response_format.json_schema")
+        if wanted.json_schema.schema == ABSENT:
+            raise lacking("response_format.json_schema.schema")
+    if told.top_logprobs and not told.logprobs:
+        raise InvalidRequest(
+            "top_logprobs: it is allowed only with logprobs.",
+            next_step="Set `logprobs` to true, or leave `top_logprobs` out.",
+            param="top_logprobs",
+        )
 
 
 def _format(told: _Body) -> AnswerFormat:
@@ -144,23 +170,3 @@ def _has_image(message: _Message) -> bool:
     return isinstance(message.content, list) and any(
         part.type in ("image_url", "input_image") for part in message.content
     )
-
-
-def _wrong_field(error: msgspec.ValidationError) -> InvalidRequest:
-    """msgspec writes ``Expected `str`, got `int` - at `$.messages[0].role```."""
-    what, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
-    if not field:
-        return InvalidRequest(
-            f"The request is incomplete: {_lower_first(what)}.",
-            next_step="A chat request needs `model` and `messages`.",
-        )
-    return InvalidRequest(
-        f"{field}: {_lower_first(what)}.",
-        next_step="See the OpenAI API reference for the type of this field.",
-        param=field,
-    )
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]

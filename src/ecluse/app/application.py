@@ -81,6 +81,10 @@ class Application:
         self._present = self._generation(loaded)
         await self._present.first_look(FIRST_LOOK_S)
 
+    async def read_keys(self) -> None:
+        """Know at once of keys that were made since."""
+        await self._accounts.refresh()
+
     async def reload(self, loaded: Loaded) -> None:
         """Serve new requests from another configuration; running ones keep theirs.
 

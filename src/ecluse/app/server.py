@@ -18,6 +18,7 @@ import uvicorn
 
 from ecluse.api.dispatch import Dispatcher
 from ecluse.app.connection import Connection
+from ecluse.app.neighbour import is_an_ecluse
 from ecluse.config.schema import Server
 from ecluse.domain.errors import PortTaken, StartError
 
@@ -56,15 +57,24 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", -1)):
-            raise PortTaken(
-                f"Port {port} on {host} is taken by another program.",
-                next_step=f"Stop that program, or choose another port: --port {_other(port)}.",
-            ) from error
+            raise _taken(host, port) from error
         raise StartError(
             f"Cannot listen on {host}, port {port}: {error.strerror or error}.",
             next_step="Check server.host and server.port in the configuration.",
         ) from error
     return listener
+
+
+def _taken(host: str, port: int) -> PortTaken:
+    if is_an_ecluse(host, port):
+        return PortTaken(
+            f"Port {port} on {host} is taken: an Ecluse is serving there already.",
+            next_step=f"Use that one, or choose another port: --port {_other(port)}.",
+        )
+    return PortTaken(
+        f"Port {port} on {host} is taken by another program.",
+        next_step=f"Stop that program, or choose another port: --port {_other(port)}.",
+    )
 
 
 def _other(port: int) -> int:

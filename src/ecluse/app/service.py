@@ -34,14 +34,19 @@ async def serve(loaded: Loaded, load_again: Callable[[int], Loaded]) -> None:
     listener = bound_socket(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
     store = open_store(loaded.storage_folder(os.environ, sys.platform, Path.home()))
-    first_key = await _first_key(store, settings)
+    lacks_keys = await _lacks_keys(store, settings)
     application = Application(store, RequestLog(sys.stderr.buffer, settings.log), host)
+    first_key: str | None = None
 
     async def tell() -> None:
         print(welcome(host, port, first_key, application.fleet_now()), flush=True)
 
     try:
         await application.start(loaded)
+        if lacks_keys:
+            # Only now: a start that fails would have made a key that nobody ever sees.
+            first_key = await _first_key(store)
+            await application.read_keys()
         reloading.begin(application.reload)
         server = HttpServer(
             application.dispatcher, settings, listener, application.stalled_client_s
@@ -52,14 +57,18 @@ async def serve(loaded: Loaded, load_again: Callable[[int], Loaded]) -> None:
         await application.stop()
 
 
-async def _first_key(store: Store, settings: Server) -> str | None:
-    """Make the first key where only this machine can use it; elsewhere insist on a made one."""
+async def _lacks_keys(store: Store, settings: Server) -> bool:
+    """Whether no key was ever made. Raises UnsafeBinding where others could reach us without."""
     if await store.keys.all():
-        return None
+        return False
     if not is_loopback(settings.host):
         raise UnsafeBinding(
             f"{settings.host} is open to other machines and no key is defined.",
             next_step="Make a key first: `ecluse keys create`. Or listen on 127.0.0.1.",
         )
+    return True
+
+
+async def _first_key(store: Store) -> str:
     _, text = await KeyAdministration(store.keys, SystemClock()).create(FIRST_KEY_NAME, None, None)
     return text

@@ -38,12 +38,12 @@ def _about_key(first_key: str | None) -> str:
 
 def _about_models(fleet: Fleet) -> list[str]:
     names = fleet.names()
+    lines = []
     if not names:
-        return [
+        lines += [
             "Models              none found. Start Ollama, LM Studio, llama.cpp or vLLM, or name a",
             "                    GGUF file in ecluse.toml; `ecluse doctor` tells more.",
         ]
-    lines = []
     for position, name in enumerate(names[:MODELS_SHOWN]):
         label = "Models" if position == 0 else ""
         lines.append(f"{label:<20}{name:<20}{_what(name, fleet)}".rstrip())
@@ -78,16 +78,16 @@ def _to_paste(address: str, key: str, model: str) -> list[str]:
     return [
         "Try it:",
         "",
-        f"  curl {address}/v1/chat/completions -H 'Authorization: Bearer {key}' \\",
-        f"    -H 'Content-Type: application/json' -d '{body}'",
+        f"curl {address}/v1/chat/completions -H 'Authorization: Bearer {key}' \\",
+        f"  -H 'Content-Type: application/json' -d '{body}'",
         "",
         "or in Python (pip install openai):",
         "",
-        "  from openai import OpenAI",
-        f'  client = OpenAI(base_url="{address}/v1", api_key="{key}")',
-        "  answer = client.chat.completions.create(",
-        f'      model="{model}", messages=[{{"role": "user", "content": "{question}"}}]',
-        "  )",
-        "  print(answer.choices[0].message.content)",
+        "from openai import OpenAI",
+        f'client = OpenAI(base_url="{address}/v1", api_key="{key}")',
+        "answer = client.chat.completions.create(",
+        f'    model="{model}", messages=[{{"role": "user", "content": "{question}"}}]',
+        ")",
+        "print(answer.choices[0].message.content)",
         "",
     ]
