@@ -37,7 +37,6 @@ def run() -> dict[str, Any]:
 def markdown(report: dict[str, Any], machine: str) -> str:
     """The part of the README between the marks."""
     rows = [_row(strategy) for strategy in report["strategies"]]
-    shares = report["cascade"]["shares"]
     return "\n".join(
         [
             f"![Demonstration: accuracy against what it took]({CHART.as_posix()})",
@@ -46,12 +45,20 @@ def markdown(report: dict[str, Any], machine: str) -> str:
             "|---|---|---|---|---|---|",
             *rows,
             "",
-            f"`{COMMAND}` on {report['tasks']} held-out tasks ({machine}): the cascade gave "
-            f"{shares['accuracy']:.1%} of the right answers of always asking {_largest(report)}, for "
-            f"{shares['cpu_seconds']:.0%} of its engine CPU-seconds and "
-            f"{shares['compute_flop']:.0%} of its compute. The models are a demonstration: tiny, "
-            "trained for these tasks, and good for nothing else. What they show is the way.",
+            _in_words(report, machine),
         ]
+    )
+
+
+def _in_words(report: dict[str, Any], machine: str) -> str:
+    cascade = report["cascade"]
+    shares = cascade["shares"]
+    return (
+        f"`{COMMAND}` on {report['tasks']} held-out tasks ({machine}): the cascade gave "
+        f"{shares['accuracy']:.1%} of the right answers of always asking "
+        f"`{cascade['against']}`, for {shares['cpu_seconds']:.0%} of its engine CPU-seconds and "
+        f"{shares['compute_flop']:.0%} of its compute. The models are a demonstration: tiny, "
+        "trained for these tasks, and good for nothing else. What they show is the way."
     )
 
 
@@ -70,10 +77,6 @@ def _row(strategy: dict[str, Any]) -> str:
         f"{strategy['cpu_seconds']:.2f} s",
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def _largest(report: dict[str, Any]) -> str:
-    return f"`{report['cascade']['against']}`"
 
 
 def write(text: str, page: Path) -> None:
