@@ -417,3 +417,19 @@ def test_a_long_reason_is_cut() -> None:
     """It goes into logs and answers."""
     assert len(error_reason(b"x" * 100_000).message) == 2_000
     assert len(error_reason(b'{"error": {"message": "' + b"x" * 9_000 + b'"}}').message) == 2_000
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "Infinity"])
+def test_log_probabilities_that_are_no_numbers(number: str) -> None:
+    """Some servers write what JSON cannot: it is no evidence, and the client gets valid JSON."""
+    token = f'{{"token": "a", "logprob": {number}, "top_logprobs": [{{"logprob" : {number}}}]}}'
+    payload = (
+        '{"choices": [{"index": 0, "delta": {"content": "NaN"}, '
+        f'"logprobs": {{"content": [{token}]}}}}]}}'
+    )
+    event = AnswerReader().read(payload.encode())
+    assert event is not None
+    (piece,) = event.choices
+    assert (piece.content, piece.least_logprob, piece.tokens) == ("NaN", -math.inf, 1)
+    assert json.loads(event.raw)["choices"][0]["delta"] == {"content": "NaN"}
+    assert "NaN" not in json.dumps(json.loads(event.raw)["choices"][0]["logprobs"])
