@@ -192,6 +192,14 @@ async def test_a_slow_first_token_is_hedged() -> None:
     }
 
 
+async def test_an_answer_that_is_not_streamed_is_not_hedged() -> None:
+    """It always takes long until it is there."""
+    slow, spare = server("slow", delay_s=0.05), server("spare")
+    house = House([slow, spare], endurance=EnduranceSettings(0, 0.01, 1.0))
+    assert text_of(await house.ask(asked(stream=False))) == "slow"
+    assert not spare.calls
+
+
 async def test_hedges_keep_to_their_budget() -> None:
     """With a tenth of the requests allowed, twenty slow ones get two hedges."""
     slow, spare = server("slow", delay_s=0.03), server("spare")
