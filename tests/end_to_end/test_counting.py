@@ -164,7 +164,6 @@ def test_without_usage_the_servers_tokenizer_counts(
     assert row["completion_tokens"] == len(mock_server.WORDS)
 
 
-@pytest.mark.xfail(strict=True, reason="a reported zero is believed: openai_wire._usage")
 @pytest.mark.parametrize("streamed", [False, True])
 def test_usage_of_nothing_is_not_believed(
     http: httpx2.Client, gateway: GatewayProcess, streamed: bool

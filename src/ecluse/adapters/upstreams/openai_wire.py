@@ -276,7 +276,9 @@ def _least_logprob(tokens: list[_TokenLogprob]) -> float:
 
 
 def _usage(told: object) -> Usage | None:
-    """Usage as reported; None when the upstream left the field empty or sent nonsense."""
+    """Usage as reported; None when the upstream left the field empty or sent nonsense: no prompt
+    has no tokens.
+    """
     if not isinstance(told, dict) or told.get("prompt_tokens") is None:
         return None
     cached = _detail(told, "prompt_tokens_details", "cached_tokens")
@@ -292,7 +294,8 @@ def _usage(told: object) -> Usage | None:
         )
     except ValueError:
         return None
-    return Usage(*counts) if 0 <= min(counts) <= max(counts) <= TOKENS_AT_MOST else None
+    is_possible = counts[0] > 0 and 0 <= min(counts) <= max(counts) <= TOKENS_AT_MOST
+    return Usage(*counts) if is_possible else None
 
 
 def _detail(told: dict[str, Any], group: str, name: str) -> object:
