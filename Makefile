@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 .PHONY: run test lint bench demo lock clean help
 
 run: .venv/run-installed ## install what is needed and start the gateway
-	$(BIN)/ecluse serve
+	$(BIN)/ecluse serve $(ARGS)
 
 test: .venv/test-installed ## run every test
 	$(BIN)/python -m pytest

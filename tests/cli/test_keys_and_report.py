@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ecluse.adapters.store.store import open_store
+from ecluse.cli import app
 from ecluse.cli.keys import create, list_, revoke
 from ecluse.cli.moments import duration_s, iso, moment_us
 from ecluse.cli.open_store import store_directory
@@ -156,9 +157,31 @@ def test_revoke_says_which(capsys: Printed) -> None:
     create(name="desk")
     capsys.readouterr()
     revoke("desk")
-    assert 'The key "desk" (' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert 'The key "desk" (' in told
+    assert "within a second" in told
     with pytest.raises(InvalidRequest):
         revoke("nobody")
+
+
+def test_revoke_wants_a_key(capsys: Printed) -> None:
+    """What is missing has no name that somebody could have typed."""
+    with pytest.raises(SystemExit):
+        app(["keys", "revoke"])
+    printed = capsys.readouterr()
+    told = printed.out + printed.err
+    assert "KEY" in told
+    assert "--key" not in told
+
+
+def test_a_route_that_nobody_configured(capsys: Printed) -> None:
+    """The key is made, and the slip is told; what is always there is no slip."""
+    create(route=["nope", "demo-smal", "auto"], json=True)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["routes"] == ["auto", "demo-smal", "nope"]
+    assert printed.err.count("Warning: ") == 2
+    assert 'called "nope"' in printed.err
+    assert 'Did you mean "demo-small"?' in printed.err
 
 
 def test_the_configuration_names_the_folder(tmp_path: Path, home: Path) -> None:
@@ -244,20 +267,37 @@ def test_usage_as_json(home: Path, capsys: Printed) -> None:
 
 
 def test_usage_as_csv(home: Path, capsys: Printed) -> None:
-    """A column a currency; an unknown price is an empty cell and a price of nothing is not."""
+    """An unknown price is an empty cell, and a price of nothing is not."""
     book(
         home,
         [
             attempt(1, "paid", Money(5, "USD")),
-            attempt(2, "free", Money(0, "EUR")),
-            attempt(3, 'na,me"'),
+            attempt(2, "paid", Money(7, "EUR")),
+            attempt(3, "free", Money(0, "EUR")),
+            attempt(4, 'na,me"'),
         ],
     )
     usage(csv=True)
-    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
-    assert (rows["paid"]["spend_USD"], rows["paid"]["spend_EUR"]) == ("0.000000005", "")
-    assert (rows["free"]["spend_USD"], rows["free"]["spend_EUR"]) == ("", "0.00")
-    assert (rows['na,me"']["spend_USD"], rows['na,me"']["unpriced_attempts"]) == ("", "1")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["model"], row["attempts"], row["spend"], row["currency"]) for row in rows] == [
+        ("free", "1", "0.00", "EUR"),
+        ('na,me"', "1", "", ""),
+        ("paid", "2", "0.000000007", "EUR"),
+        ("paid", "", "0.000000005", "USD"),
+    ]
+    assert rows[1]["unpriced_attempts"] == "1"
+
+
+def test_the_columns_are_always_the_same(home: Path, capsys: Printed) -> None:
+    """A program that reads them need not look whether anything was priced."""
+    usage(csv=True)
+    nothing = capsys.readouterr().out.splitlines()[0]
+    book(home, [attempt(1)])
+    usage(csv=True)
+    unpriced = capsys.readouterr().out.splitlines()[0]
+    book(home, [attempt(2, money=Money(5, "USD"))])
+    usage(csv=True)
+    assert nothing == unpriced == capsys.readouterr().out.splitlines()[0]
 
 
 def test_keys_are_shown_by_name(home: Path, capsys: Printed) -> None:
@@ -336,6 +376,12 @@ def test_no_durations(text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         duration_s(text)
     assert "30d" in caught.value.next_step
+
+
+def test_a_negative_duration() -> None:
+    """It is one, but not of a life to come."""
+    with pytest.raises(InvalidRequest, match="a time that has passed"):
+        duration_s("-3d")
 
 
 def test_moments() -> None:

@@ -16,6 +16,7 @@ from ecluse.config.document import example, render
 from ecluse.config.fields import Key, keys_of
 from ecluse.config.load import parse
 from ecluse.config.schema import Configuration, HttpUpstream, LlamaCppUpstream, ScriptedUpstream
+from ecluse.demonstration import ladder
 from ecluse.domain.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +122,9 @@ def test_check_command(
     check_command()
     assert capsys.readouterr().out == "No configuration file: the defaults hold.\n"
     Path("ecluse.toml").write_text(switched_on(example()), "utf-8")
+    model = tmp_path / "models" / "Qwen3-4B-Q4_K_M.gguf"
+    model.parent.mkdir()
+    model.write_bytes(ladder.rungs()[0].path.read_bytes())
     check_command()
     assert capsys.readouterr().out == "ecluse.toml: valid, with 3 upstreams and 1 route.\n"
     Path("wrong.toml").write_text("[server]\nprot = 1", "utf-8")

@@ -119,6 +119,14 @@ def test_a_forbidden_route_tells_the_allowed_ones() -> None:
     assert caught.value.http_status == 403
 
 
+def test_the_models_that_nobody_serves_are_named() -> None:
+    """Whoever wrote the route mistyped one of them, perhaps."""
+    with pytest.raises(NothingAlive, match="'auto' now: nobody serves 'smal', 'larg'"):
+        plan(asked("auto"), ANYBODY, fleet_of(deployment("x"), routes=(ladder("smal", "larg"),)))
+    with pytest.raises(NothingAlive, match=r"Nothing can answer for 'new' now\."):
+        plan(asked("new"), ANYBODY, fleet_of())
+
+
 @pytest.mark.parametrize("routes", [(), (ladder("gone"),)])
 def test_nobody_is_there(routes: tuple[Route, ...]) -> None:
     """503 with when to ask again, and who is silent."""

@@ -108,7 +108,8 @@ class GatewayProcess:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The requests in the log."""
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in self.log().splitlines()]
+        return [line for line in lines if line["event"] == "request"]
 
     def command(self, *arguments: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
         """Run another command of ours on the same folder."""

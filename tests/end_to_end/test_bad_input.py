@@ -246,7 +246,8 @@ def test_an_unknown_model(http: httpx2.Client) -> None:
     error = the_error(ask(http, "zzzzzzzz" * 100), 404, "model_not_found")
     assert "There is: " in error["message"]
     assert len(error["message"]) < 1_000
-    the_error(http.get("/models/norml"), 404, "model_not_found")
+    error = the_error(http.get("/models/norml"), 404, "model_not_found")
+    assert "Did you mean normal" in error["message"]
 
 
 def test_an_unknown_path_and_a_wrong_method(gateway: GatewayProcess, http: httpx2.Client) -> None:

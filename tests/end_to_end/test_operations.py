@@ -88,6 +88,7 @@ def test_metrics_count(gateway: GatewayProcess, http: httpx2.Client) -> None:
 
     # Label values stand in the order of their labels' names.
     assert grown("ecluse_requests_total", "normal", "normal", "200") == 3
+    assert grown("ecluse_requests_total", "", "broken", "502") == 1, "routes that fail can be told"
     assert grown("ecluse_attempts_total", "mock/normal", "answered") == 3
     assert grown("ecluse_attempts_total", "mock/broken", "failed") == 1
     assert grown("ecluse_tokens_total", "mock/normal", "prompt", "reported") == 33
@@ -280,6 +281,14 @@ def test_a_signal_during_a_reload_is_not_lost(reloaded: GatewayProcess, mock: Mo
         reloaded.signal(signal.SIGHUP)
     newest = {"newest", "auto"}
     until(lambda: names(reloaded) == newest, PATIENCE_S, "the newest file is served")
+
+
+def test_every_line_of_the_log_is_json(reloaded: GatewayProcess) -> None:
+    """Also what the program says of itself."""
+    lines = [json.loads(line) for line in reloaded.log().splitlines()]
+    told = [line for line in lines if line["event"] == "log"]
+    assert any("serving generation" in line["message"] for line in told)
+    assert {"info", "error"} <= {line["level"] for line in told}
 
 
 # Keys.

@@ -81,6 +81,15 @@ async def test_no_key_at_all(header: bytes | str | None) -> None:
     assert caught.value.http_status == 401
 
 
+async def test_a_cut_key_is_told_from_a_foreign_one() -> None:
+    """To be told how ours begin does not help who pasted one that begins so."""
+    accounts = await accounts_of()
+    with pytest.raises(NotAuthenticated, match="cut or mistyped"):
+        accounts.authenticate("Bearer ecl_000000000000_00", NOW_S)
+    with pytest.raises(NotAuthenticated, match="begin with ecl_"):
+        accounts.authenticate("Bearer sk-proj-123", NOW_S)
+
+
 @pytest.mark.parametrize(
     "token",
     [

@@ -30,6 +30,8 @@ async def chat_completions(exchange: Exchange, serving: Serving, note: RequestNo
     body = await exchange.body(serving.limits.max_body_bytes)
     request = read_chat_request(body, deadline_us)
     note.route, note.stream = request.route, request.stream
+    fleet = serving.fleet_now()
+    note.route_exists = request.route in fleet.routes or request.route in fleet.deployments
     async with WhileConnected(exchange):
         answer = serving.gateway.answer(RequestId(exchange.request_id), request, account)
         if request.stream:

@@ -6,7 +6,7 @@ from ecluse.api.authentication import authenticate
 from ecluse.api.exchange import Exchange
 from ecluse.api.serving import Serving
 from ecluse.domain.catalog.deployments import Fleet
-from ecluse.domain.errors import UnknownRoute
+from ecluse.domain.routing.plan import unknown_route
 from ecluse.domain.values.request_note import RequestNote
 
 PREFIX = "/v1/models/"
@@ -28,11 +28,7 @@ async def one_model(exchange: Exchange, serving: Serving, note: RequestNote) -> 
     name = exchange.path.removeprefix(PREFIX)
     fleet = serving.fleet_now()
     if name not in fleet.names() or not account.may_use(name):
-        raise UnknownRoute(
-            f"There is no model {name[:200]!r} here.",
-            next_step="GET /v1/models lists what this key may use.",
-            param="model",
-        )
+        raise unknown_route(name, account, fleet)
     await exchange.respond_json(200, _described(name, fleet))
 
 

@@ -96,10 +96,12 @@ class MemberBuilder:
                 model.threads,
                 model.gpu_layers,
             )
+            terms = None if model.price is None else terms_of(model.price)
             name = f"{entry.name}/{model.name}"
             silence_s = _longest_silence_s(entry)
             engine = self._engines.obtain(name, settings, self._session, silence_s)
-            yield Member(name, engine, place=entry.name, patience=_patience(entry))
+            named = {model.name: Named(model.name, terms)}
+            yield Member(name, engine, place=entry.name, named=named, patience=_patience(entry))
 
 
 def _scripted(entry: schema.ScriptedUpstream) -> Member:

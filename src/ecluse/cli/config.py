@@ -26,6 +26,8 @@ def docs() -> None:
 def check(*, config: Path | None = None) -> None:
     """Look for mistakes in a configuration, without starting anything.
 
+    What is doubtful, as a route's model that no upstream of the file has, is a warning beside.
+
     Parameters
     ----------
     config
@@ -35,10 +37,15 @@ def check(*, config: Path | None = None) -> None:
 
     from ecluse.config.load import load
     from ecluse.config.paths import find_configuration
+    from ecluse.diagnosis.advice import check_files, unset_keys, warnings
     from ecluse.diagnosis.settings import contents
 
     found = find_configuration(config, os.environ, Path())
-    configuration = load(found).configuration
+    loaded = load(found)
+    configuration = loaded.configuration
+    check_files(loaded)
+    for warning in (*unset_keys(configuration, os.environ), *warnings(configuration)):
+        sys.stderr.write(f"Warning: {warning}\n")
     if found is None:
         sys.stdout.write("No configuration file: the defaults hold.\n")
         return

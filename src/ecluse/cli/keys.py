@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from ecluse.administration import KeyAdministration
 from ecluse.cli.moments import duration_s, iso, iso_or_none, minute
-from ecluse.cli.open_store import store_directory
+from ecluse.cli.open_store import load_configuration, store_directory
 from ecluse.cli.tables import print_json, print_table
 from ecluse.domain.values.keys import StoredKey
 
@@ -47,6 +47,7 @@ def create(
     """
     lifetime_s = None if expires is None else duration_s(expires)
     key, text = _administer(config, lambda keys: keys.create(name, route, lifetime_s))
+    _doubt(route or (), config)
     if json:
         print_json({"key": text, **_created(key)})
         return
@@ -74,7 +75,7 @@ def list_(*, config: Path | None = None, json: bool = False) -> None:
         _print_keys(keys, now_s)
 
 
-def revoke(key: str, *, config: Path | None = None) -> None:
+def revoke(key: str, /, *, config: Path | None = None) -> None:
     """Revoke an API key: a running gateway refuses it within a second.
 
     Parameters
@@ -85,7 +86,10 @@ def revoke(key: str, *, config: Path | None = None) -> None:
         The configuration file.
     """
     revoked = _administer(config, lambda keys: keys.revoke(key))
-    print(f'The key "{revoked.name}" ({revoked.key_id}) is revoked.')
+    print(
+        f'The key "{revoked.name}" ({revoked.key_id}) is revoked; '
+        "a running gateway refuses it within a second."
+    )
 
 
 def _administer(config: Path | None, act: Callable[[KeyAdministration], Awaitable[T]]) -> T:
@@ -98,6 +102,16 @@ def _administer(config: Path | None, act: Callable[[KeyAdministration], Awaitabl
             return await act(KeyAdministration(store.keys, SystemClock()))
 
     return asyncio.run(acted())
+
+
+def _doubt(routes: Iterable[str], config: Path | None) -> None:
+    """Say which of a new key's routes the configuration does not know: a slip is easily made."""
+    from ecluse.diagnosis.advice import about_route
+
+    configuration = load_configuration(config).configuration
+    for route in routes:
+        if (doubt := about_route(route, configuration)) is not None:
+            print(f"Warning: {doubt} The key is made for it all the same.", file=sys.stderr)
 
 
 def _now_s() -> int:

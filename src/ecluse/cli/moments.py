@@ -16,6 +16,10 @@ _US = timedelta(microseconds=1)
 def duration_s(text: str) -> int:
     """Seconds of a duration such as ``30d``, ``12h``, ``2w``, ``45m`` or ``90s``."""
     match = _DURATION.fullmatch(text.strip().lower())
+    if match is None and _DURATION.fullmatch(text.strip().lower().lstrip("-")):
+        raise InvalidRequest(
+            f"{text!r} is a time that has passed.", next_step="Write one to come, like 30d or 12h."
+        )
     if match is None:
         raise InvalidRequest(
             f"{text!r} is not a duration.", next_step="Write one like 30d, 12h, 45m or 2w."

@@ -52,7 +52,8 @@ def usage(
     json
         Print one JSON object, amounts as decimal texts.
     csv
-        Print comma-separated values; an unknown price is an empty cell.
+        Print comma-separated values; an unknown price is an empty cell, each further currency of a
+        line is a line of its own.
     config
         The configuration file.
     """
@@ -126,18 +127,17 @@ def _json_line(line: UsageLine) -> dict[str, object]:
 
 
 def _print_csv(by: Grouping, lines: Sequence[UsageLine]) -> None:
-    currencies = sorted({currency for line in lines for currency in line.spend_nano})
+    """The same columns whatever was used. A line that is priced in several currencies is followed
+    by one for each further one, its counts empty, so that sums over columns are right.
+    """
     writer = csv_format.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([by, *_COUNTS, *(f"spend_{currency}" for currency in currencies)])
+    writer.writerow([by, *_COUNTS, "spend", "currency"])
     for line in lines:
-        spend = (line.spend_nano.get(currency) for currency in currencies)
-        writer.writerow(
-            [
-                line.group,
-                *(getattr(line, name) for name in _COUNTS),
-                *("" if nano is None else decimal_text(nano) for nano in spend),
-            ]
-        )
+        counts: list[object] = [getattr(line, name) for name in _COUNTS]
+        spend = [(decimal_text(nano), code) for code, nano in sorted(line.spend_nano.items())]
+        for amount, currency in spend or [("", "")]:
+            writer.writerow([line.group, *counts, amount, currency])
+            counts = [""] * len(_COUNTS)
 
 
 def _print_nothing(directory: Path, query: UsageQuery) -> None:
@@ -160,7 +160,7 @@ def _print_lines(by: Grouping, lines: Sequence[UsageLine], total: UsageLine) -> 
     if total.unpriced_attempts:
         print(
             f"The price of {total.unpriced_attempts} attempts is unknown and in no sum. "
-            "Prices can be set in the configuration."
+            "The configuration can set one for each model that it names."
         )
 
 

@@ -12,8 +12,12 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ecluse.adapters.telemetry.program_log import log_to_stderr
 from ecluse.config.load import Loaded, load
 from ecluse.config.paths import find_configuration
+from ecluse.diagnosis.advice import check_files, unset_keys, warnings
+
+logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -46,12 +50,16 @@ def serve(
         return msgspec.structs.replace(loaded, configuration=changed)
 
     loaded = load_again(1)
+    configuration = loaded.configuration
     if check:
+        check_files(loaded)
+        for doubt in (*unset_keys(configuration, os.environ), *warnings(configuration)):
+            print(f"Warning: {doubt}", file=sys.stderr)
         print(f"{chosen or 'The default configuration'} is valid.")
         return
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    for talkative in ("alembic", "uvicorn", "aiosqlite"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    log_to_stderr(configuration.server.log)
+    for doubt in warnings(configuration):
+        logger.warning("%s", doubt)
 
     from ecluse.app import server, service
 

@@ -36,6 +36,7 @@ def faults(configuration: Configuration) -> Iterator[Fault]:
         )
         if isinstance(upstream, HttpUpstream):
             yield from _address(upstream.url, ("upstreams", at, "url"))
+        if not isinstance(upstream, ScriptedUpstream):
             for place, price in _prices(upstream, at):
                 yield from _amounts(price, place)
     yield from _routes(configuration)
@@ -103,7 +104,7 @@ def _address(url: str, path: KeyPath) -> Iterator[Fault]:
         )
 
 
-def _prices(upstream: HttpUpstream, at: int) -> Iterator[tuple[KeyPath, Price]]:
+def _prices(upstream: HttpUpstream | LlamaCppUpstream, at: int) -> Iterator[tuple[KeyPath, Price]]:
     for number, entry in enumerate(upstream.models):
         if entry.price is not None:
             yield ("upstreams", at, "models", number, "price"), entry.price

@@ -182,6 +182,10 @@ class GgufEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=0, le=10_000)] | None,
         Meta(description="Layers kept on the graphics card; unset: as many as fit.", examples=[99]),
     ] = None
+    price: Annotated[
+        Price | None,
+        Meta(description="What it is charged at; unset: it is booked without a price."),
+    ] = None
 
 
 class LlamaCppUpstream(

@@ -8,7 +8,7 @@ import logging
 from ecluse.domain.errors import NotAuthenticated
 from ecluse.domain.values.account import Account
 from ecluse.domain.values.identifiers import KeyId
-from ecluse.domain.values.keys import PresentedKey, StoredKey, take_apart
+from ecluse.domain.values.keys import PREFIX, PresentedKey, StoredKey, take_apart
 from ecluse.ports import Keys
 
 logger = logging.getLogger(__name__)
@@ -48,10 +48,7 @@ class Accounts:
             raise NotAuthenticated("No API key was sent.", next_step=_SEND_A_KEY)
         presented = take_apart(token)
         if presented is None:
-            raise NotAuthenticated(
-                "What was sent is not a key of this gateway: those begin with ecl_.",
-                next_step=_SEND_A_KEY,
-            )
+            raise NotAuthenticated(_no_key(token), next_step=_SEND_A_KEY)
         key = self._opened_by(presented)
         if not key.is_valid(now_s):
             ended = "expired" if key.revoked_at_s is None else "was revoked"
@@ -100,6 +97,12 @@ class Accounts:
             if self._in_trouble:
                 logger.warning("keys can be read again")
             self._in_trouble = False
+
+
+def _no_key(token: str) -> str:
+    if token.startswith(f"{PREFIX}_"):
+        return "The API key was cut or mistyped: it has not the length or the letters of one."
+    return f"What was sent is not a key of this gateway: those begin with {PREFIX}_."
 
 
 def _token(header: bytes | str | None) -> str:

@@ -127,6 +127,15 @@ def test_hostile_counts_are_refused(file: io.BytesIO) -> None:
     assert read_or_refused(file) is None
 
 
+def test_a_file_that_ends_in_its_header_is_told_so() -> None:
+    """Wherever it ends, in words and not in those of the ``struct`` module."""
+    entry = pair(b"k", ARRAY, struct.pack("<IQ", STRING, 2) + text(b"a" * 20) + text(b"b"))
+    whole = file_of([entry]).getvalue()
+    for kept in range(4, 24 + len(entry)):
+        with pytest.raises(ModelFileBroken, match="it ends in the middle of its header"):
+            facts_of(io.BytesIO(whole[:kept]), "cut.gguf")
+
+
 def test_whole_tensors_are_accepted() -> None:
     """Weights that fill the file to its end are all there; the alignment is the file's own."""
     assert read_or_refused(file_of([], [tensor(0, 0, 16)], 64)) is not None

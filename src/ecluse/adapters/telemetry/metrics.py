@@ -35,8 +35,8 @@ class EngineFigures:
 class Metrics:
     """Counts requests and attempts, and reads gauges when it is asked for its text.
 
-    Labels never hold what a client made up: a route is only counted once it was answered by a
-    model, so that the number of series stays bounded.
+    Labels never hold what a client made up: a route is only counted by its name where there is
+    one of that name, so that the number of series stays bounded.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Metrics:
     def observe_request(self, note: RequestNote) -> None:
         """Count a request that is over."""
         answered = note.model is not None
-        route = note.route if answered else ""
+        route = note.route if answered or note.route_exists else ""
         model = note.model if answered else ""
         self._child(self._requests, route, model, str(note.status)).inc()
         if answered:

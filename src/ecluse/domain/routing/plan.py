@@ -7,6 +7,7 @@ A stage whose answers would be outdone for want of evidence is not asked at all.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 import msgspec
 
@@ -61,7 +62,7 @@ def plan(request: ChatRequest, account: Account, fleet: Fleet) -> Plan:
         if able:
             stages.append(PlannedStage(stage.model, tuple(able), stage.acceptance))
     if not stages:
-        raise _nothing_left(request, excluded, fleet)
+        raise _nothing_left(request, route, excluded, fleet)
     last = msgspec.structs.replace(stages[-1], acceptance=Acceptance())
     worth_asking = filter(None, (_that_can_convince(request, stage) for stage in stages[:-1]))
     return Plan(route.name, (*worth_asking, last))
@@ -111,7 +112,9 @@ def _route(name: str, account: Account, fleet: Fleet) -> Route:
     if route is None and name in fleet.deployments:
         route = Route(name, (Stage(name),))
     if route is None:
-        raise _unknown(name, account, fleet)
+        if not fleet.deployments:
+            raise _nothing_alive(name, (name,), fleet)
+        raise unknown_route(name, account, fleet)
     if not account.may_use(name):
         raise RouteForbidden(
             f"The key {account.name!r} may not use the model {name!r}.",
@@ -126,9 +129,8 @@ def _may_use(account: Account) -> str:
     return f"It may use: {allowed}. Ask for a key with a wider scope."
 
 
-def _unknown(name: str, account: Account, fleet: Fleet) -> UnknownRoute | NothingAlive:
-    if not fleet.deployments:
-        return _nothing_alive(name, fleet)
+def unknown_route(name: str, account: Account, fleet: Fleet) -> UnknownRoute:
+    """The error for a name that nothing here has, with the near ones that the key may use."""
     names = [known for known in fleet.names() if account.may_use(known)]
     near = difflib.get_close_matches(name[:200], names, NEAR_NAMES, cutoff=0.5)
     if near:
@@ -143,7 +145,7 @@ def _unknown(name: str, account: Account, fleet: Fleet) -> UnknownRoute | Nothin
 
 
 def _nothing_left(
-    request: ChatRequest, excluded: list[Exclusion], fleet: Fleet
+    request: ChatRequest, route: Route, excluded: list[Exclusion], fleet: Fleet
 ) -> ContextExceeded | InvalidRequest | NothingAlive:
     contexts = [e.context_tokens for e in excluded if e.context_tokens is not None]
     if contexts:
@@ -159,15 +161,17 @@ def _nothing_left(
             next_step="Leave the images out or name a model that sees.",
             param="messages",
         )
-    return _nothing_alive(request.route, fleet)
+    return _nothing_alive(route.name, [stage.model for stage in route.stages], fleet)
 
 
-def _nothing_alive(name: str, fleet: Fleet) -> NothingAlive:
+def _nothing_alive(name: str, models: Iterable[str], fleet: Fleet) -> NothingAlive:
     step = "`ecluse doctor` tells what is missing."
     if fleet.silent_upstreams:
         step = f"Not reachable: {', '.join(fleet.silent_upstreams)}. {step}"
+    absent = ", ".join(repr(model) for model in models if model != name)
     return NothingAlive(
-        f"Nothing can answer for {name[:200]!r} now.",
+        f"Nothing can answer for {name[:200]!r} now"
+        f"{f': nobody serves {absent}' if absent else ''}.",
         next_step=step,
         retry_after_s=RETRY_NOTHING_ALIVE_S,
     )

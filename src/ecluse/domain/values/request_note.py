@@ -21,6 +21,7 @@ class RequestNote(msgspec.Struct):
     status: int = 0
     key_id: str | None = None
     route: str | None = None
+    route_exists: bool = False
     model: str | None = None
     attempts: int = 0
     stream: bool = False

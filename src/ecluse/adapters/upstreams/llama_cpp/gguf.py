@@ -208,6 +208,8 @@ class _Header:
         read, length_of = self._file.read, struct.Struct("<Q").unpack
         left = self._end - self._file.tell()
         for _ in range(count):
+            if left < 8:
+                raise ValueError(self._too_short())
             length: int = length_of(read(8))[0]
             left -= 8 + length
             if left < 0:
@@ -252,5 +254,9 @@ class _Header:
         return "it ends in the middle of its header"
 
     def _unpack(self, form: str) -> int:
-        value: int = struct.unpack(form, self._file.read(struct.calcsize(form)))[0]
+        size = struct.calcsize(form)
+        data = self._file.read(size)
+        if len(data) < size:
+            raise ValueError(self._too_short())
+        value: int = struct.unpack(form, data)[0]
         return value
