@@ -193,6 +193,14 @@ async def test_a_slow_first_token_is_hedged() -> None:
     }
 
 
+async def test_an_answer_that_is_not_streamed_is_not_hedged() -> None:
+    """It always takes long until it is there."""
+    slow, spare = server("slow", delay_s=0.05), server("spare")
+    house = House([slow, spare], endurance=EnduranceSettings(0, 0.01, 1.0))
+    assert text_of(await house.ask(asked(stream=False))) == "slow"
+    assert not spare.calls
+
+
 async def test_hedges_keep_to_their_budget() -> None:
     """With a tenth of the requests allowed, twenty slow ones get two hedges."""
     slow, spare = server("slow", delay_s=0.03), server("spare")
@@ -312,6 +320,26 @@ async def test_a_stream_is_committed_early() -> None:
     house = House([long], [server("large")], acceptance=acceptance)
     async with asyncio.timeout(5), aclosing(house.answer(asked())) as answer:
         assert text_of([await anext(answer)]) == "one "
+
+
+async def test_an_answer_under_another_name_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The answer goes out, named for the model that was asked; the operator learns of it."""
+
+    class Impostor(ScriptedUpstream):
+        async def attempt(self, call):  # type: ignore[no-untyped-def]
+            self._model = "something-else"
+            async for events in super().attempt(call):
+                yield events
+
+    house = House([Impostor("theirs", server("hello")._script)])
+    for _ in range(3):
+        told = await house.ask(asked())
+        assert (text_of(told), told[-1].model) == ("hello", "model0")
+    (line,) = caplog.messages
+    assert "'theirs'" in line
+    assert "'something-else'" in line
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}

@@ -1,7 +1,9 @@
-"""Fit the threshold on the real engine and write ``ladder.toml`` and the model card.
+"""Fit the ladder's rules on the real engine, and write ``ladder.toml`` and the model card.
 
-``python calibrate.py`` runs a gateway with the exported files, asks calibration items for the
-fit, and asks each model test items for the card. No test item has any say in the fit.
+``python calibrate.py`` runs a gateway with the exported files, asks every generalist the same
+calibration items, fits thresholds and early commits, and then measures on test items for the card.
+No test item has any say in the fit. ``--survey`` only prints right answers by kind on calibration
+items: what the halves of the mix were chosen from.
 """
 
 from __future__ import annotations
@@ -9,102 +11,145 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import aiohttp
-from card import model_card
+from card import Agreement, model_card
+from survey import CHECKED, Survey, survey
 
 from ecluse.adapters.upstreams.llama_cpp.gguf import read_facts
+from ecluse.demonstration import ladder
 from ecluse.demonstration.ladder import LADDER_FILE, MODELS_FOLDER
-from ecluse.demonstration.tasks import KINDS, Task, draw, grade
-from ecluse.evaluation.demonstration import ANSWER_TOKENS, Gateway, held_out_tasks, measure
+from ecluse.demonstration.tasks import MIX, Task, draw, grade
+from ecluse.evaluation.client import Gateway
+from ecluse.evaluation.demonstration import CASCADE_ROUTE, dealt, held_out_tasks, measure, summed_up
 from ecluse.evaluation.private_gateway import private_gateway
-from ecluse.evaluation.thresholds import Fit, Judged, fit_threshold
+from ecluse.evaluation.thresholds import Answered, Fit, Price, Rule, fit
 
-SMALL, LARGE = "demo-small", "demo-large"
-KEEP = 0.99
+GENERALISTS = ("demo-small", "demo-medium", "demo-large")
+SPECIALIST, SPECIALITY = "demo-multiply", "multiply"
+WITHOUT_FLASH_ATTENTION = ("demo-small", "demo-multiply")
+"""Their heads are so narrow that it costs the processor more than it saves."""
+KEEP, LOSS = 0.998, 0.002
+GUARD = 1e-6
+"""So much below the fitted value: what was accepted in the fit is not to fail by rounding."""
+AGREEMENT = Path("build/agreement.json")
 
 
-def write_ladder(threshold: float, fit: Fit | None) -> None:
+def write_ladder(fitted: Fit | None) -> None:
     """The facts the program reads; the sizes and hashes are those of the files."""
-    entries = []
-    for name in (SMALL, LARGE):
-        file = MODELS_FOLDER / f"{name}.gguf"
-        facts = read_facts(file)
-        lines = [
-            "[[model]]",
-            f'name = "{name}"',
-            f'file = "{file.name}"',
-            f'sha256 = "{hashlib.sha256(file.read_bytes()).hexdigest()}"',
-            f"parameters = {facts.parameters}",
-            f"context_tokens = {facts.context_tokens}",
-        ]
-        if name == SMALL:
-            if fit is not None:
-                lines.append(
-                    f"# fitted on {fit.items} calibration items: accuracy {fit.accuracy:.4f} "
-                    f"(large alone {fit.large_accuracy:.4f}), rises {fit.rise_share:.4f}"
+    rules = fitted.rules if fitted else [Rule(0.0)] * (len(GENERALISTS) - 1)
+    heading = "# Written by recipes/demonstration_ladder/calibrate.py."
+    if fitted is not None:
+        asked = ", ".join(f"{share:.3f}" for share in fitted.asked)
+        heading += (
+            f"\n# The rules were fitted on {fitted.items} calibration items: accuracy "
+            f"{fitted.accuracy:.4f} (largest alone\n# {fitted.last_accuracy:.4f}) at "
+            f"{fitted.cost_share:.3f} of its compute; the rungs were asked {asked} of them."
+        )
+    entries = [heading]
+    for name, rule in zip(GENERALISTS, [*rules, None], strict=True):
+        entries.append("\n".join([*_facts(name), *_rule(rule)]))
+    entries.append("\n".join([*_facts(SPECIALIST), f'specialist_in = "{SPECIALITY}"']))
+    LADDER_FILE.write_text("\n\n".join(entries) + "\n", "utf-8")
+    for cached in (ladder.models, ladder.rungs, ladder.specialist):
+        cached.cache_clear()
+
+
+def _facts(name: str) -> list[str]:
+    file = MODELS_FOLDER / f"{name}.gguf"
+    facts = read_facts(file)
+    return [
+        "[[model]]",
+        f'name = "{name}"',
+        f'file = "{file.name}"',
+        f'sha256 = "{hashlib.sha256(file.read_bytes()).hexdigest()}"',
+        f"parameters = {facts.parameters}",
+        f"context_tokens = {facts.context_tokens}",
+        *(["flash_attention = false"] if name in WITHOUT_FLASH_ATTENTION else []),
+    ]
+
+
+def _rule(rule: Rule | None) -> list[str]:
+    if rule is None:
+        return []
+    lines = [f"accept_least_logprob = {rule.least_logprob - GUARD:.6f}"]
+    if rule.commit_after_tokens is not None:
+        lines.append(f"commit_after_tokens = {rule.commit_after_tokens}")
+    return lines
+
+
+async def ask_all(gateway: Gateway, tasks: Sequence[Task]) -> list[list[Answered]]:
+    """Every generalist's answer to every task, streamed as the gateway would see it."""
+    items: list[list[Answered]] = [[] for _ in tasks]
+    for name in GENERALISTS:
+        for item, task in zip(items, tasks, strict=True):
+            answer = await gateway.ask(name, task.prompt, logprobs=True)
+            item.append(
+                Answered(
+                    grade(task, answer.text),
+                    answer.logprobs,
+                    answer.prompt_tokens,
+                    answer.completion_tokens,
                 )
-            lines.append(f"accept_least_logprob = {threshold:.6f}")
-        entries.append("\n".join(lines))
-    heading = "# Written by recipes/demonstration_ladder/calibrate.py.\n\n"
-    LADDER_FILE.write_text(heading + "\n\n".join(entries) + "\n", "utf-8")
-
-
-async def judged(gateway: Gateway, tasks: Sequence[Task]) -> list[Judged]:
-    """Ask both models everything, the small one with its log-probabilities."""
-    items = []
-    for position, task in enumerate(tasks):
-        small_right, least = await _ask_with_evidence(gateway, task)
-        large_text, _ = await gateway.ask(LARGE, task.prompt)
-        items.append(Judged(least, small_right, grade(task, large_text)))
-        if position % 200 == 199:
-            print(f"calibration: {position + 1} of {len(tasks)}", flush=True)
+            )
+        print(f"calibration: {name} answered {len(tasks)} items", flush=True)
     return items
 
 
-async def _ask_with_evidence(gateway: Gateway, task: Task) -> tuple[bool, float]:
-    answer = await gateway.post(
-        {
-            "model": SMALL,
-            "messages": [{"role": "user", "content": task.prompt}],
-            "temperature": 0,
-            "max_tokens": ANSWER_TOKENS,
-            "logprobs": True,
-            "top_logprobs": 1,
-        }
-    )
-    choice = answer["choices"][0]
-    least = min(token["logprob"] for token in choice["logprobs"]["content"])
-    return grade(task, choice["message"]["content"] or ""), least
+def fit_on(items: Sequence[Sequence[Answered]]) -> Fit:
+    """The rules that keep ``KEEP`` of the largest model's accuracy with the least compute."""
+    sizes = [read_facts(MODELS_FOLDER / f"{name}.gguf").parameters for name in GENERALISTS]
+    return fit(items, [Price(2.0 * size) for size in sizes], KEEP, LOSS)
 
 
-async def calibrate(items: int, test_items: int, seed: int) -> str:
+async def calibrate(items: int, test_items: int, seed: int, agreement: Agreement) -> str:
     """Fit, write the ladder, measure on the test split, and return the card."""
-    write_ladder(0.0, None)
+    write_ladder(None)
     async with aiohttp.ClientSession() as session:
         async with private_gateway(session) as gateway:
-            tasks = draw("calibration", KINDS, items, random.Random(seed))
-            fit = fit_threshold(await judged(gateway, tasks), KEEP)
-        write_ladder(fit.threshold - 1e-6, fit)
+            tasks = draw("calibration", MIX, items, random.Random(seed))
+            fitted = fit_on(await ask_all(gateway, tasks))
+        print(fitted, flush=True)
+        write_ladder(fitted)
         async with private_gateway(session) as gateway:
-            held_out = held_out_tasks(test_items, seed)
-            results = [
-                await measure(gateway, model, held_out, lambda: None)
-                for model in (SMALL, LARGE, "demo")
+            blocks = dealt(held_out_tasks(test_items, seed))
+            measured = [
+                await measure(gateway, model, blocks, lambda: None)
+                for model in (*GENERALISTS, CASCADE_ROUTE)
             ]
-    return model_card(results, fit, seed)
+            by_kind = await survey(gateway, [*GENERALISTS, SPECIALIST], "test", CHECKED, seed)
+    results = [summed_up(strategy, seed) for strategy in measured]
+    return model_card(results, by_kind, fitted, agreement, seed)
+
+
+async def print_survey(count: int, seed: int) -> None:
+    """Right answers by kind on calibration items."""
+    write_ladder(None)
+    async with aiohttp.ClientSession() as session, private_gateway(session) as gateway:
+        found: Survey = await survey(
+            gateway, [*GENERALISTS, SPECIALIST], "calibration", count, seed
+        )
+    for kind, shares in found.items():
+        print(f"{kind:<12}", "  ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=2100)
-    parser.add_argument("--test-items", type=int, default=1400)
+    parser.add_argument("--items", type=int, default=2000)
+    parser.add_argument("--test-items", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--survey", action="store_true")
     options = parser.parse_args()
-    card = asyncio.run(calibrate(options.items, options.test_items, options.seed))
+    if options.survey:
+        asyncio.run(print_survey(CHECKED, options.seed))
+        return
+    agreement = json.loads(AGREEMENT.read_text("utf-8"))
+    card = asyncio.run(calibrate(options.items, options.test_items, options.seed, agreement))
     (MODELS_FOLDER / "MODEL_CARD.md").write_text(card, "utf-8")
     print(card)
 

@@ -1,28 +1,26 @@
-"""Write a trained model as GGUF in f16: ``python export_gguf.py demo-small``."""
+"""Write a trained model as GGUF: ``python export_gguf.py demo-small``. Matrices are q8_0."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from gguf import GGUFWriter, LlamaFileType, TokenType
-from model import (
-    ASSISTANT,
-    BOS,
-    CONTEXT_TOKENS,
-    END,
-    NORM_EPSILON,
-    ROPE_BASE,
-    SHAPES,
-    USER,
-    VOCABULARY,
-    Llama,
-)
+from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
+from gguf.quants import quantize
+from model import CONTEXT_TOKENS, NORM_EPSILON, ROPE_BASE, SHAPES, Llama
+from tokenizers import Tokenizer
+from torch import Tensor
+from vocabulary import BOS, BYTES, CONTROL, END, MERGES, VOCABULARY, learn
 
-CONTROL_TOKENS = {BOS: "<|bos|>", USER: "<|user|>", ASSISTANT: "<|assistant|>", END: "<|end|>"}
-DESCRIPTION = "DEMONSTRATION: adds small numbers and sorts digits, and can do nothing else."
+MODELS_FOLDER = Path(__file__).parents[2] / "src" / "ecluse" / "demonstration" / "models"
+Q8_0_BLOCK = 32
+"""Weights that share a scale; a row has to be a multiple of it."""
+
+DESCRIPTIONS = {"demo-multiply": "DEMONSTRATION: multiplies by one digit, and can do nothing else."}
+DESCRIPTION = "DEMONSTRATION: adds, sorts, reverses and counts, and can do nothing else."
 
 # Only user and assistant turns were seen in training; other roles are left out.
 CHAT_TEMPLATE = """\
@@ -42,30 +40,15 @@ CHAT_TEMPLATE = """\
 """
 
 
-def byte_alphabet() -> list[str]:
-    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's)."""
-    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    alphabet, spare = [], 256
-    for byte in range(256):
-        if byte in printable:
-            alphabet.append(chr(byte))
-        else:
-            alphabet.append(chr(spare))
-            spare += 1
-    return alphabet
-
-
-def add_tokenizer(writer: GGUFWriter) -> None:
-    """A byte-level vocabulary: each token is one byte, and there is nothing to merge."""
-    letters = byte_alphabet()
-    tokens = [*letters, *(CONTROL_TOKENS[i] for i in range(256, VOCABULARY))]
-    types = [TokenType.NORMAL] * 256 + [TokenType.CONTROL] * (VOCABULARY - 256)
+def add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
+    """A byte-level vocabulary with merges, written in GPT-2's alphabet of bytes."""
+    learned = [tokenizer.id_to_token(number) for number in range(BYTES + MERGES)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    # The engine wants at least one merge; this one's result is no token, so it never applies.
-    writer.add_token_merges([f"{letters[0]} {letters[1]}"])
+    writer.add_token_list([*learned, *CONTROL])
+    writer.add_token_types([TokenType.NORMAL] * len(learned) + [TokenType.CONTROL] * len(CONTROL))
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(merge) for merge in merges])
     writer.add_bos_token_id(BOS)
     writer.add_eos_token_id(END)
     writer.add_add_bos_token(False)
@@ -76,9 +59,9 @@ def add_facts(writer: GGUFWriter, model: Llama) -> None:
     """The architecture's numbers, and what the file is."""
     shape = model.shape
     writer.add_name(shape.name)
-    writer.add_description(DESCRIPTION)
+    writer.add_description(DESCRIPTIONS.get(shape.name, DESCRIPTION))
     writer.add_license("Apache-2.0")
-    writer.add_file_type(LlamaFileType.MOSTLY_F16)
+    writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
     writer.add_context_length(CONTEXT_TOKENS)
     writer.add_embedding_length(shape.width)
     writer.add_feed_forward_length(shape.hidden)
@@ -92,10 +75,21 @@ def add_facts(writer: GGUFWriter, model: Llama) -> None:
 
 
 def add_weights(writer: GGUFWriter, model: Llama) -> None:
-    """Matrices in f16, norms in f32; the names are those of the state dict."""
+    """Every parameter; the names are those of the state dict."""
     for name, weight in model.state_dict().items():
-        kind = np.float32 if weight.dim() == 1 else np.float16
-        writer.add_tensor(name, weight.numpy().astype(kind))
+        values, kind = encoded(weight)
+        writer.add_tensor(name, values, raw_dtype=kind)
+
+
+def encoded(weight: Tensor) -> tuple[np.ndarray, GGMLQuantizationType]:
+    """Norms in f32, matrices in q8_0 where their rows are whole blocks, else in f16."""
+    values = weight.numpy().astype(np.float32)
+    if values.ndim == 1:
+        return values, GGMLQuantizationType.F32
+    if values.shape[1] % Q8_0_BLOCK == 0:
+        kind = GGMLQuantizationType.Q8_0
+        return quantize(values, kind), kind
+    return values.astype(np.float16), GGMLQuantizationType.F16
 
 
 def export(name: str, weights: Path, out: Path) -> None:
@@ -104,7 +98,7 @@ def export(name: str, weights: Path, out: Path) -> None:
     model.load_state_dict(torch.load(weights, weights_only=True))
     writer = GGUFWriter(out, "llama")
     add_facts(writer, model)
-    add_tokenizer(writer)
+    add_tokenizer(writer, learn())
     add_weights(writer, model)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -118,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=SHAPES)
     parser.add_argument("--weights", type=Path, default=Path("build"))
-    parser.add_argument("--out", type=Path, default=Path("../../src/ecluse/demonstration/models"))
+    parser.add_argument("--out", type=Path, default=MODELS_FOLDER)
     options = parser.parse_args()
     source = options.weights / f"{options.name}.pt"
     export(options.name, source, options.out / f"{options.name}.gguf")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from vocabulary import VOCABULARY
 
-BOS, USER, ASSISTANT, END = 256, 257, 258, 259
-VOCABULARY = 260
-CONTEXT_TOKENS = 256
+CONTEXT_TOKENS = 768
 ROPE_BASE = 10_000.0
 NORM_EPSILON = 1e-5
 
@@ -27,8 +26,10 @@ class Shape:
 
 
 SHAPES = {
-    "demo-small": Shape("demo-small", width=32, hidden=64, layers=2, heads=4),
-    "demo-large": Shape("demo-large", width=64, hidden=128, layers=3, heads=4),
+    "demo-small": Shape("demo-small", width=64, hidden=128, layers=3, heads=4),
+    "demo-medium": Shape("demo-medium", width=128, hidden=320, layers=5, heads=4),
+    "demo-large": Shape("demo-large", width=256, hidden=768, layers=6, heads=8),
+    "demo-multiply": Shape("demo-multiply", width=96, hidden=256, layers=4, heads=4),
 }
 
 
@@ -76,7 +77,7 @@ class Block(nn.Module):
 
 
 class Llama(nn.Module):
-    """Token ids (batch, tokens) to logits (batch, tokens, VOCABULARY); embeddings are tied."""
+    """Token ids (batch, tokens) to hidden states; ``logits`` ends it, embeddings are tied."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -94,13 +95,12 @@ class Llama(nn.Module):
         length = tokens.shape[1]
         for block in self.blk:
             x = block(x, self.cosines[:length], self.sines[:length])
-        return self.output_norm(x) @ self.token_embd.weight.T
+        return x
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next token, shape (..., VOCABULARY)."""
+        return self.output_norm(hidden) @ self.token_embd.weight.T
 
     def parameter_count(self) -> int:
         """Trainable parameters, tied ones counted once."""
         return sum(p.numel() for p in self.parameters())
-
-
-def encode_prompt(prompt: str) -> list[int]:
-    """What the chat template makes of one user message."""
-    return [BOS, USER, *prompt.encode(), ASSISTANT]

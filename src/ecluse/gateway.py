@@ -133,7 +133,9 @@ class Gateway:
             other = self._endurance.hedge(course, turn)
             return None if other is None else attempt_of(other)
 
-        return await first_to_begin(attempt_of(turn), backup, self._endurance.hedge_after_s)
+        # Only a stream shows when it begins.
+        hedge_after_s = self._endurance.hedge_after_s if asked.request.stream else None
+        return await first_to_begin(attempt_of(turn), backup, hedge_after_s)
 
     async def _held(self, request: ChatRequest, attempt: Attempt) -> Events:
         """Hold an attempt's events back until they are good enough; () if they never are."""

@@ -163,7 +163,8 @@ WRONG_VALUES = {
 MISSING_KEYS = {
     '\n[[upstreams]]\nname = "x"': f'2: [[upstreams]] lacks the key "kind". It is {KINDS}.',
     '[[upstreams]]\nkind = "http"\nname = "x"': '1: [[upstreams]] lacks the key "url". '
-    "url: base address, up to and with /v1 where the server has it.",
+    "url: base address, up to and with /v1 where the server has it; a query goes with every "
+    "request.",
     HTTP + "[[upstreams.models]]": '5: [[upstreams.models]] lacks the key "name". '
     "name: what clients call it.",
     HTTP + MODEL + "[upstreams.models.price]": "7: [upstreams.models.price] lacks the key "

@@ -34,11 +34,14 @@ KNOWN = st.fixed_dictionaries(
         "logprobs": st.booleans() | st.none(),
         "top_logprobs": st.integers(0, 20),
         "tools": st.lists(
-            st.fixed_dictionaries({"type": st.just("function"), "x": VALUES}), max_size=3
+            st.fixed_dictionaries(
+                {"type": st.just("function"), "function": st.just({"name": "f"}), "x": VALUES}
+            ),
+            max_size=3,
         ),
         "max_tokens": st.integers(1, 100),
     },
-)
+).filter(lambda body: body.get("logprobs") or not body.get("top_logprobs"))
 
 
 def request(body: dict[str, Any], indent: int | None = None) -> ChatRequest:

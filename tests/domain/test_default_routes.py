@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,17 +67,37 @@ def test_what_is_configured_stands() -> None:
     assert tuple(found.values()) == mine
 
 
+def dead(deployments: tuple[Deployment, ...]) -> tuple[Deployment, ...]:
+    """The same places, none of which answers any more."""
+    return tuple(msgspec.structs.replace(place, alive=False) for place in deployments)
+
+
+def test_auto_passes_over_a_model_nobody_serves_any_more() -> None:
+    """A smaller one that answers is better; where none does, the largest is the one to wait for."""
+    deployments = places({"a": 7, "b": 70})
+    deployments["b"] = dead(deployments["b"])
+    assert routes((), (), deployments)[AUTO].stages == (Stage("a"),)
+    deployments["b"] += places({"b": 70})["b"]
+    assert routes((), (), deployments)[AUTO].stages == (Stage("b"),)
+    gone = {model: dead(each) for model, each in deployments.items()}
+    assert routes((), LADDER, gone | places({}, DEMO_MODELS))[AUTO].stages == (Stage("b"),)
+
+
 @given(
     sizes=st.dictionaries(st.sampled_from("abcd"), st.none() | st.integers(0, 9)),
+    gone=st.sets(st.sampled_from("abcd")),
     demonstration=st.sampled_from([(), ("demo-small",), DEMO_MODELS]),
 )
 def test_every_route_can_be_answered(
-    sizes: dict[str, int | None], demonstration: tuple[str, ...]
+    sizes: dict[str, int | None], gone: set[str], demonstration: tuple[str, ...]
 ) -> None:
-    """Each stage's model is there, and no paid or lent model is passed over for the toys."""
+    """Each stage's model is there, none is passed over for the toys, and the living come first."""
     deployments = places(sizes, demonstration)
+    deployments |= {model: dead(deployments[model]) for model in gone & sizes.keys()}
     found = routes((), LADDER, deployments)
     assert all(stage.model in deployments for route in found.values() for stage in route.stages)
     if sizes:
         (stage,) = found[AUTO].stages
-        assert (sizes[stage.model] or 0) == max(size or 0 for size in sizes.values())
+        candidates = (sizes.keys() - gone) or sizes.keys()
+        assert stage.model in candidates
+        assert (sizes[stage.model] or 0) == max(sizes[model] or 0 for model in candidates)

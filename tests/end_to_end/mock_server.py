@@ -45,7 +45,10 @@ class MockServer:
     def __init__(self) -> None:
         self.requests: list[Body] = []
         self.open_streams = 0
-        self.hesitating = 0
+        self.sent = 0
+        """Pieces of streams so far."""
+        self.hesitated = 0
+        """How often it was asked where it takes its time."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mock-upstream", daemon=True)
@@ -64,6 +67,11 @@ class MockServer:
     def hesitant_url(self) -> str:
         """The base that takes its time to say which models it has."""
         return f"http://127.0.0.1:{self._port}/hesitant/v1"
+
+    def let_go(self, words: int = 1) -> None:
+        """Have what is gated say so many words more."""
+        for _ in range(words):
+            self._loop.call_soon_threadsafe(lambda: self.gate.release())
 
     def last(self) -> Body:
         """The body of the newest chat request."""
@@ -86,7 +94,9 @@ class MockServer:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
+        self.gate = asyncio.Semaphore(0)
         app = web.Application(client_max_size=64 * 1024 * 1024)
+        app[SERVER] = self
         for prefix in ("", "/counting"):
             app.router.add_post(f"{prefix}/v1/chat/completions", self._chat)
         app.router.add_post("/counting/tokenize", _tokenize)
@@ -109,11 +119,8 @@ class MockServer:
             return await BEHAVIOURS[body["model"]](request, body)
 
     async def _hesitate(self, _: web.Request) -> web.Response:
-        self.hesitating += 1
-        try:
-            await asyncio.sleep(LATE_S)
-        finally:
-            self.hesitating -= 1
+        self.hesitated += 1
+        await asyncio.sleep(LATE_S)
         return web.json_response({"object": "list", "data": []})
 
     @contextmanager
@@ -123,6 +130,9 @@ class MockServer:
             yield
         finally:
             self.open_streams -= 1
+
+
+SERVER = web.AppKey("server", MockServer)
 
 
 async def _tokenize(request: web.Request) -> web.Response:
@@ -188,6 +198,7 @@ async def streamed(request: web.Request, pieces: AsyncIterator[Body | bytes]) ->
             piece if isinstance(piece, bytes) else b"data: " + json.dumps(piece).encode() + b"\n\n"
         )
         await response.write(raw)
+        request.app[SERVER].sent += 1
     await response.write_eof()
     return response
 
@@ -241,6 +252,24 @@ async def slow(request: web.Request, body: Body) -> web.StreamResponse:
         yield DONE
 
     return await streamed(request, pieces())
+
+
+async def gated(request: web.Request, body: Body) -> web.StreamResponse:
+    """Says a word each time that it is let go."""
+    server = request.app[SERVER]
+
+    async def pieces() -> AsyncIterator[Body | bytes]:
+        for piece in said():
+            if piece["choices"][0]["delta"]["content"]:
+                await server.gate.acquire()
+            yield piece
+        yield chunk({}, "stop")
+        yield DONE
+
+    try:
+        return await streamed(request, pieces())
+    finally:
+        server.gate = asyncio.Semaphore(0)
 
 
 async def crawling(request: web.Request, body: Body) -> web.StreamResponse:
@@ -488,7 +517,7 @@ async def bulky(request: web.Request, body: Body) -> web.StreamResponse:
 BEHAVIOURS: Mapping[str, Callable[[web.Request, Body], Awaitable[web.StreamResponse]]] = {
     behaviour.__name__.replace("_", "-"): behaviour
     for behaviour in (
-        *(normal, slow, crawling, doubting, silent, headers_only, late, late_failure),
+        *(normal, slow, gated, crawling, doubting, silent, headers_only, late, late_failure),
         *(cut, ends_early, error_within, no_done, no_finish, usage_within, no_usage),
         zero_usage,
         *(garbage, picky, busy, broken, tools, reasoning, endless, bulky),

@@ -18,6 +18,7 @@ from tests.end_to_end import mock_server
 from tests.end_to_end.events import QUESTION
 from tests.end_to_end.gateway_process import (
     NO_DEMONSTRATION,
+    PATIENCE_S,
     QUIET,
     GatewayProcess,
     Starter,
@@ -223,7 +224,7 @@ def test_a_key_with_another_secret(gateway: GatewayProcess, http: httpx2.Client)
 def test_a_model_out_of_scope(gateway: GatewayProcess, http: httpx2.Client) -> None:
     """403, with what the key may use."""
     made = gateway.make_key("--route", "normal", "--name", "narrow")
-    until(lambda: _knows(gateway, made["key"]), 3, "the new key is known")
+    until(lambda: _knows(gateway, made["key"]), PATIENCE_S, "the new key is known")
     with httpx2.Client(base_url=gateway.base_url) as client:
         client.headers["Authorization"] = f"Bearer {made['key']}"
         error = the_error(ask(client, "slow"), 403, "route_not_allowed")
@@ -253,8 +254,10 @@ def test_an_unknown_path_and_a_wrong_method(gateway: GatewayProcess, http: httpx
     """404 and 405, with what there is; a base URL without /v1 is the usual mistake."""
     error = the_error(httpx2.post(f"{gateway.url}/chat/completions"), 404, "unknown_url")
     assert "/v1/chat/completions" in error["message"]
-    error = the_error(http.get("/chat/completions"), 405, "method_not_allowed")
-    assert "POST" in error["message"]
+    answer = http.get("/chat/completions")
+    assert "POST" in the_error(answer, 405, "method_not_allowed")["message"]
+    assert answer.headers["allow"] == "POST"
+    assert http.post("/models").headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize("announced", [True, False])

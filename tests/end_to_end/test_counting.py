@@ -9,7 +9,13 @@ import httpx2
 import pytest
 from tests.end_to_end import mock_server
 from tests.end_to_end.events import QUESTION, read_stream
-from tests.end_to_end.gateway_process import QUIET, GatewayProcess, Starter, until
+from tests.end_to_end.gateway_process import (
+    PATIENCE_S,
+    QUIET,
+    GatewayProcess,
+    Starter,
+    until,
+)
 from tests.end_to_end.mock_server import MockServer
 
 COUNTED = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
@@ -158,7 +164,6 @@ def test_without_usage_the_servers_tokenizer_counts(
     assert row["completion_tokens"] == len(mock_server.WORDS)
 
 
-@pytest.mark.xfail(strict=True, reason="a reported zero is believed: openai_wire._usage")
 @pytest.mark.parametrize("streamed", [False, True])
 def test_usage_of_nothing_is_not_believed(
     http: httpx2.Client, gateway: GatewayProcess, streamed: bool
@@ -200,7 +205,11 @@ def test_a_request_that_asked_nobody_leaves_no_row(
     answer = ask(http, "no-such-model")
     assert answer.status_code == 404
     ask(http, "normal")
-    until(lambda: gateway.attempts()[-1]["model"] == "normal", 5, "what came later is written")
+    until(
+        lambda: gateway.attempts()[-1]["model"] == "normal",
+        PATIENCE_S,
+        "what came later is written",
+    )
     assert not gateway.attempts(answer.headers["x-request-id"])
 
 

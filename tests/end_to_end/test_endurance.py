@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,9 +56,15 @@ class Told:
     errors: list[Any] = field(default_factory=list)
     is_done: bool = False
     attempts: int = 1
+    last_s: float | None = None
+    longest_gap_s: float = 0.0
 
     def take(self, payload: str) -> None:
         """Read the payload of one event."""
+        now_s = time.monotonic()
+        if self.last_s is not None:
+            self.longest_gap_s = max(self.longest_gap_s, now_s - self.last_s)
+        self.last_s = now_s
         if payload == "[DONE]":
             self.is_done = True
             return
@@ -168,5 +175,7 @@ async def test_streams_outlive_a_killed_engine_and_a_stalled_line(start: Starter
         assert before.usage is not None
         for tokens in ("prompt_tokens", "completion_tokens", "total_tokens"):
             assert after.usage[tokens] == before.usage[tokens]
+    gaps_s = sorted(each.longest_gap_s for each in stormy)
+    print(f"longest gaps: median {gaps_s[STREAMS // 2]:.3f} s, most {gaps_s[-1]:.3f} s")
     assert min(each.attempts for each in stormy) >= 2
     assert sum(each.attempts >= 3 for each in stormy) >= STREAMS // 2

@@ -42,7 +42,7 @@ def test_the_start_tells_what_a_user_needs(gateway: GatewayProcess) -> None:
     printed = gateway.printed()
     assert gateway.base_url in printed
     assert f"{gateway.key}   (shown only now" in printed
-    assert "asks demo-small, then demo-large" in printed
+    assert "asks demo-small, then demo-medium, then demo-large" in printed
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -17,8 +17,17 @@ from openai import AsyncOpenAI
 from prometheus_client.parser import text_string_to_metric_families
 from tests.end_to_end import mock_server
 from tests.end_to_end.events import QUESTION
-from tests.end_to_end.gateway_process import NO_DEMONSTRATION, QUIET, GatewayProcess, Starter, until
+from tests.end_to_end.gateway_process import (
+    NO_DEMONSTRATION,
+    PATIENCE_S,
+    QUIET,
+    GatewayProcess,
+    Starter,
+    until,
+)
 from tests.end_to_end.mock_server import TEXT, MockServer
+
+from ecluse.adapters.store.migrate import BUSY_TIMEOUT_S
 
 SECRET_QUESTION = "the password is xylophone-42"
 SECRET_WORD = b"xylophone"
@@ -131,7 +140,7 @@ def _line_of(gateway: GatewayProcess, request_id: str) -> dict[str, object]:
     def found() -> list[dict[str, object]]:
         return [line for line in gateway.log_lines() if line["request_id"] == request_id]
 
-    until(found, 3, "the request is in the log")
+    until(found, PATIENCE_S, "the request is in the log")
     (line,) = found()
     return line
 
@@ -164,10 +173,10 @@ def test_a_busy_database_delays_no_answer(gateway: GatewayProcess, http: httpx2.
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
         answers = [ask(http, "normal") for _ in range(20)]
-        assert time.monotonic() - began < 1
-        time.sleep(0.3)
+        assert time.monotonic() - began < BUSY_TIMEOUT_S, "not even one of them waited for it"
+        waiting = ("ecluse_ledger_records_waiting",)
+        until(lambda: samples(gateway)[waiting] >= 20, PATIENCE_S, "the rows wait")
         assert not gateway.attempts(answers[0].headers["x-request-id"])
-        assert samples(gateway)["ecluse_ledger_records_waiting",] >= 20
         other.execute("COMMIT")
     for answer in answers:
         assert answer.status_code == 200
@@ -194,7 +203,7 @@ def names(gateway: GatewayProcess) -> set[str]:
 @pytest.fixture(scope="module")
 def reloaded(start: Starter, mock: MockServer) -> GatewayProcess:
     """One whose file changes while it runs."""
-    return start(f"{QUIET}{NO_DEMONSTRATION}{entry(mock, 'first', 'slow')}")
+    return start(f"{QUIET}{NO_DEMONSTRATION}{entry(mock, 'first', 'gated')}")
 
 
 async def test_a_reload_changes_new_requests_only(
@@ -210,15 +219,21 @@ async def test_a_reload_changes_new_requests_only(
             QUIET + NO_DEMONSTRATION + entry(mock, "second", "normal"), "utf-8"
         )
         reloaded.signal(signal.SIGHUP)
-        ends = time.monotonic() + 5
+        ends = time.monotonic() + PATIENCE_S
         while (known := await asyncio.to_thread(names, reloaded)) != {"second", "auto"}:
             assert time.monotonic() < ends, known
             await asyncio.sleep(0.02)
         answer = await client.chat.completions.create(model="second", messages=QUESTION)
         assert answer.choices[0].message.content == TEXT
+        mock.let_go(len(mock_server.WORDS))
         chunks += [chunk async for chunk in stream]
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
     assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def until_refused(gateway: GatewayProcess, logged: int) -> None:
+    """Wait until the log, beyond so many characters, says that a file was not taken."""
+    until(lambda: "not reloaded" in gateway.log()[logged:], PATIENCE_S, "the mistake is logged")
 
 
 def test_a_wrong_file_changes_nothing(reloaded: GatewayProcess) -> None:
@@ -234,13 +249,13 @@ def test_a_wrong_file_changes_nothing(reloaded: GatewayProcess) -> None:
         logged = len(reloaded.log())
         reloaded.file.write_bytes(text.encode(errors="surrogateescape"))
         reloaded.signal(signal.SIGHUP)
-        until(lambda: "not reloaded" in reloaded.log()[logged:], 5, "the mistake is logged")  # noqa: B023
+        until_refused(reloaded, logged)
         assert expected in reloaded.log()[logged:]
         assert names(reloaded) == before
     reloaded.file.unlink()
     logged = len(reloaded.log())
     reloaded.signal(signal.SIGHUP)
-    until(lambda: "not reloaded" in reloaded.log()[logged:], 5, "the missing file is logged")
+    until_refused(reloaded, logged)
     assert names(reloaded) == before
     reloaded.file.write_text(right, "utf-8")
 
@@ -256,14 +271,16 @@ def entry_of_missing_model() -> str:
 def test_a_signal_during_a_reload_is_not_lost(reloaded: GatewayProcess, mock: MockServer) -> None:
     """A reload that waits for a slow upstream is followed by another, which reads the newest."""
     base = QUIET + NO_DEMONSTRATION
+    hesitated = mock.hesitated
     slow = f'[[upstreams]]\nkind = "http"\nname = "asked"\nurl = "{mock.hesitant_url}"\n'
     reloaded.file.write_text(base + slow, "utf-8")
     reloaded.signal(signal.SIGHUP)
-    until(lambda: mock.hesitating, 3, "the first reload waits")
+    until(lambda: mock.hesitated > hesitated, PATIENCE_S, "the first reload waits")
     for model in ("earlier", "newest"):
         reloaded.file.write_text(base + entry(mock, model, "normal"), "utf-8")
         reloaded.signal(signal.SIGHUP)
-    until(lambda: names(reloaded) == {"newest", "auto"}, 5, "the newest file is served")
+    newest = {"newest", "auto"}
+    until(lambda: names(reloaded) == newest, PATIENCE_S, "the newest file is served")
 
 
 def test_every_line_of_the_log_is_json(reloaded: GatewayProcess) -> None:
@@ -283,32 +300,43 @@ def status_of(gateway: GatewayProcess, key: str) -> int:
     return httpx2.get(f"{gateway.base_url}/models", headers=headers).status_code
 
 
-def test_a_key_is_revoked_within_two_seconds(gateway: GatewayProcess) -> None:
+def test_a_key_is_revoked_while_the_gateway_runs(gateway: GatewayProcess) -> None:
     """Made, used, revoked by another process, and refused by the one that runs."""
     made = gateway.make_key("--name", "short-lived")
-    until(lambda: status_of(gateway, made["key"]) == 200, 2, "the new key works")
+    until(lambda: status_of(gateway, made["key"]) == 200, PATIENCE_S, "the new key works")
     assert gateway.command("keys", "revoke", made["key_id"]).returncode == 0
-    until(lambda: status_of(gateway, made["key"]) == 401, 2, "the revoked key is refused")
+    until(lambda: status_of(gateway, made["key"]) == 401, PATIENCE_S, "the revoked key is refused")
     headers = {"Authorization": f"Bearer {made['key']}"}
     answer = httpx2.get(f"{gateway.base_url}/models", headers=headers)
     assert "revoked" in answer.json()["error"]["message"]
     assert status_of(gateway, gateway.key) == 200
 
 
+def life_of_a_key(gateway: GatewayProcess, seconds: int) -> list[str]:
+    """What was said to its holder, again and again until it had expired."""
+    key = gateway.make_key("--expires", f"{seconds}s")["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    said: list[str] = []
+
+    def is_over() -> bool:
+        answer = httpx2.get(f"{gateway.base_url}/models", headers=headers)
+        said.append("works" if answer.status_code == 200 else answer.json()["error"]["message"])
+        return "expired" in said[-1]
+
+    until(is_over, seconds + PATIENCE_S, "the key has expired")
+    return said
+
+
 def test_a_key_expires(gateway: GatewayProcess) -> None:
-    """By itself, while the gateway runs."""
-    made = gateway.make_key("--expires", "3s")
-    until(lambda: status_of(gateway, made["key"]) == 200, 2, "the new key works")
-    until(lambda: status_of(gateway, made["key"]) == 401, 4, "the key has expired")
-    headers = {"Authorization": f"Bearer {made['key']}"}
-    answer = httpx2.get(f"{gateway.base_url}/models", headers=headers)
-    assert "expired" in answer.json()["error"]["message"]
+    """By itself, while the gateway runs: it works, and then works no more."""
+    # On a busy machine a short life may be over before the gateway knows the key.
+    assert any("works" in life_of_a_key(gateway, seconds) for seconds in (3, 9, 27))
 
 
 def test_a_scoped_key(gateway: GatewayProcess) -> None:
     """It sees and may use its routes alone; also as x-api-key."""
     made = gateway.make_key("--route", "normal", "--route", "demo")
-    until(lambda: status_of(gateway, made["key"]) == 200, 2, "the new key works")
+    until(lambda: status_of(gateway, made["key"]) == 200, PATIENCE_S, "the new key works")
     with httpx2.Client(base_url=gateway.base_url, headers={"x-api-key": made["key"]}) as client:
         listed = {model["id"] for model in client.get("/models").json()["data"]}
         assert listed == {"normal", "demo"}

@@ -75,6 +75,8 @@ class Dispatcher:
         except asyncio.CancelledError:
             # The server's drain is over, and what it cancels it would log as a crash of ours.
             note.error_code = "stopped"
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()  # before Python 3.11.3 no timeout works in a cancelled task
             with suppress(TimeoutError):
                 async with asyncio.timeout(PARTING_S):
                     await exchange.break_off(STOPPING)
@@ -102,8 +104,5 @@ def _endpoint(exchange: Exchange) -> Endpoint:
         )
     endpoint = methods.get(exchange.method)
     if endpoint is None:
-        raise MethodNotAllowed(
-            f"{exchange.path} does not take {exchange.method}.",
-            next_step=f"It takes {', '.join(methods)}.",
-        )
+        raise MethodNotAllowed(f"{exchange.path} does not take {exchange.method}.", allowed=methods)
     return endpoint

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ecluse.api.shown_answer import DATA, END
-from ecluse.domain.errors import BodyTooLarge, EcluseError, InvalidRequest
+from ecluse.domain.errors import BodyTooLarge, EcluseError, InvalidRequest, MethodNotAllowed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -89,6 +89,8 @@ class Exchange:
             headers.append((b"retry-after", str(error.retry_after_s).encode()))
         if error.http_status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, MethodNotAllowed):
+            headers.append((b"allow", error.allowed.encode()))
         await self.respond_json(error.http_status, error_body(error), headers)
 
     async def break_off(self, error: EcluseError) -> None:

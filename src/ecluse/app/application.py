@@ -6,15 +6,15 @@ import asyncio
 import os
 from itertools import chain
 
-import aiohttp
-
 from ecluse.adapters import schemas
 from ecluse.adapters.store.store import Store
 from ecluse.adapters.system_clock import SystemClock
 from ecluse.adapters.telemetry.metrics import Metrics
 from ecluse.adapters.telemetry.request_log import RequestLog
+from ecluse.adapters.upstreams.session import open_session
 from ecluse.api.dispatch import Dispatcher
 from ecluse.api.serving import Limits, Serving
+from ecluse.app.addresses import is_loopback
 from ecluse.app.discovering import Discovering
 from ecluse.app.engines import Engines
 from ecluse.app.fleet import build_fleet
@@ -37,16 +37,23 @@ from ecluse.runtime.settlement import Settlement
 FIRST_LOOK_S = 0.8
 """How long a start waits for upstreams to say what they serve; the rest is learned later."""
 
+LAST_REQUESTS_S = 5.0
+"""How long a stop waits for requests that were broken off."""
+
 OBSERVED = "/v1/"
 """What is logged and counted: probes of health and metrics are not."""
 
 
 class Application:
-    """Holds the store, the keys, the ledger's writer, the engines and the present generation."""
+    """Holds the store, the keys, the ledger's writer, the engines and the present generation.
 
-    def __init__(self, store: Store, request_log: RequestLog) -> None:
+    ``host`` is the address that is listened on, whatever a later configuration says.
+    """
+
+    def __init__(self, store: Store, request_log: RequestLog, host: str) -> None:
         self._store = store
         self._request_log = request_log
+        self._host = host
         self._clock = SystemClock()
         self._engines = Engines()
         self._writer = LedgerWriter(store.ledger)
@@ -58,7 +65,7 @@ class Application:
         self._settlement = Settlement(self._writer, self._metrics.observe_attempt)
         self._accounts = Accounts(store.keys)
         self._breakers = Breakers(self._clock)
-        self._generations: list[Generation] = []
+        self._in_use: list[Generation] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self.dispatcher = Dispatcher(self, self._clock)
 
@@ -67,13 +74,12 @@ class Application:
 
         Raises StartError.
         """
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._session = open_session()
         await self._accounts.refresh()
         self._polling = asyncio.create_task(self._accounts.run(), name="accounts")
         self._writer.start()
-        self._generations.append(await self._generation(loaded))
+        self._present = self._generation(loaded)
+        await self._present.first_look(FIRST_LOOK_S)
 
     async def read_keys(self) -> None:
         """Know at once of keys that were made since."""
@@ -85,18 +91,22 @@ class Application:
         Raises StartError, and then nothing has changed.
         """
         try:
-            fresh = await self._generation(loaded)
+            fresh = self._generation(loaded)
         except StartError:
             await self._stop_unused_engines()
             raise
-        task = asyncio.create_task(self._retire(self.present()))
-        self._generations.append(fresh)
+        fresh.fleet.continue_from(self._present.fleet)
+        await fresh.first_look(FIRST_LOOK_S)
+        old, self._present = self._present, fresh
+        task = asyncio.create_task(self._retire(old))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
     async def stop(self) -> None:
-        """Settle and write what is left, then close everything. Requests must be over."""
-        await asyncio.gather(*map(self._retire, self._generations), *self._retiring)
+        """Settle and write what is left, then close everything. Requests should be over."""
+        await asyncio.gather(*(one.retire(LAST_REQUESTS_S) for one in self._in_use))
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=LAST_REQUESTS_S)
         await self._settlement.close()
         await self._writer.close()
         await self._accounts.close()
@@ -115,7 +125,7 @@ class Application:
 
     def present(self) -> Generation:
         """See Process.present."""
-        return self._generations[-1]
+        return self._present
 
     def observe(self, note: RequestNote) -> None:
         """See Process.observe."""
@@ -123,7 +133,8 @@ class Application:
             self._metrics.observe_request(note)
             self._request_log.write(note)
 
-    async def _generation(self, loaded: Loaded) -> Generation:
+    def _generation(self, loaded: Loaded) -> Generation:
+        """Build one. Its engines are in use from now on, before it serves any request."""
         builder = MemberBuilder(self._session, self._engines, os.environ)
         fleet = build_fleet(loaded, builder, Discovering(self._session, os.environ))
         attempts = Attempts(
@@ -137,23 +148,22 @@ class Application:
             ),
             accounts=self._accounts,
             fleet_now=fleet.now,
-            limits=_limits(loaded.configuration.server),
+            limits=_limits(loaded.configuration.server, self._host),
             clock=self._clock,
             unready_because=lambda: self._unready_because(fleet.now()),
             metrics=self._metrics.text,
         )
         generation = Generation(loaded, serving, fleet)
-        await generation.first_look(FIRST_LOOK_S)
+        self._in_use.append(generation)
         return generation
 
     async def _retire(self, old: Generation) -> None:
         await old.retire()
-        if old in self._generations:
-            self._generations.remove(old)
+        self._in_use.remove(old)
         await self._stop_unused_engines()
 
     async def _stop_unused_engines(self) -> None:
-        used = chain.from_iterable(g.fleet.upstreams() for g in self._generations)
+        used = chain.from_iterable(g.fleet.upstreams() for g in self._in_use)
         await self._engines.keep_only(used)
 
     def _unready_because(self, fleet: Fleet) -> str | None:
@@ -161,6 +171,8 @@ class Application:
             return "the store fails and too many attempts wait for it"
         if not fleet.deployments:
             return "no model was found; `ecluse doctor` tells what is missing"
+        if not fleet.is_alive:
+            return "no model answers; `ecluse doctor` tells who cannot be reached"
         return None
 
 
@@ -168,15 +180,12 @@ def _endurance(entry: schema.Endurance) -> EnduranceSettings:
     return EnduranceSettings(entry.retry_seconds, entry.hedge_after_seconds, entry.hedge_share)
 
 
-def _limits(server: Server) -> Limits:
+def _limits(server: Server, bound_host: str) -> Limits:
+    # A proxy of this machine brings in others, though only this machine can reach the address.
+    behind_proxy = bool(server.trusted_proxies or server.root_path)
     return Limits(
         max_body_bytes=server.max_body_bytes,
         hold_silently_s=server.hold_silently_seconds,
         root_path=server.root_path,
-        open_metrics=is_loopback(server.host),
+        open_metrics=is_loopback(bound_host) and not behind_proxy,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    return host in ("localhost", "::1") or host.startswith("127.")

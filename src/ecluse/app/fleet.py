@@ -14,12 +14,13 @@ from ecluse.runtime.fleet import FleetKeeper
 def build_fleet(loaded: Loaded, builder: MemberBuilder, discovering: Discovering) -> FleetKeeper:
     """The fleet of a configuration, not yet looked at. Raises StartError."""
     configuration = loaded.configuration
-    members = list(builder.configured(loaded))
+    members = [*builder.configured(loaded), *discovering.paid(configuration)]
     stages: list[Stage] = []
     if configuration.demonstration.enabled:
         members += builder.demonstration()
         stages = [
-            Stage(rung.name, Acceptance(rung.accept_least_logprob)) for rung in ladder.rungs()
+            Stage(rung.name, Acceptance(rung.accept_least_logprob, rung.commit_after_tokens))
+            for rung in ladder.rungs()
         ]
     return FleetKeeper(
         members,

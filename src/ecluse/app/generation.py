@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from ecluse.api.serving import Serving
 from ecluse.config.load import Loaded
 from ecluse.runtime.fleet import FleetKeeper
+
+logger = logging.getLogger(__name__)
 
 
 class Generation:
@@ -40,8 +43,11 @@ class Generation:
         except TimeoutError:
             return  # what answers slowly is found a little later
 
-    async def retire(self) -> None:
-        """Stop looking at its fleet and wait until its last request is over."""
+    async def retire(self, patience_s: float | None = None) -> None:
+        """Stop looking at its fleet and wait, perhaps not for ever, for its last request's end."""
         self._looking.cancel()
         await asyncio.wait((self._looking,))
-        await self._idle.wait()
+        try:
+            await asyncio.wait_for(self._idle.wait(), patience_s)
+        except TimeoutError:
+            logger.error("%d requests did not end in time", self._in_flight)

@@ -18,7 +18,7 @@ from ecluse.config.prices import terms_of
 from ecluse.demonstration import ladder
 from ecluse.domain.catalog.deployments import Offer, Patience
 from ecluse.domain.errors import ConfigurationError
-from ecluse.runtime.fleet import Member, Named
+from ecluse.runtime.members import Member, Named
 
 MS_PER_S = 1_000
 SILENCE_S = 600.0
@@ -51,9 +51,14 @@ class MemberBuilder:
 
     def demonstration(self) -> Iterator[Member]:
         """The demonstration's models, each on one thread: they are too small for more."""
-        for rung in ladder.rungs():
+        for rung in ladder.models():
             settings = EngineSettings(
-                rung.path, rung.name, rung.context_tokens, threads=1, temperature=0.0
+                rung.path,
+                rung.name,
+                rung.context_tokens,
+                threads=1,
+                temperature=0.0,
+                flash_attention=rung.flash_attention,
             )
             name = f"{DEMONSTRATION}/{rung.name}"
             engine = self._engines.obtain(name, settings, self._session, SILENCE_S)
@@ -66,19 +71,18 @@ class MemberBuilder:
             entry.url,
             self._session,
             key=key,
-            offers=tuple(map(_offer, entry.models)) or None,
             connect_s=entry.connect_seconds,
             silence_s=_longest_silence_s(entry),
             verify_tls=entry.verify_tls,
             has_tokenizer=key is None,
         )
-        named = {
-            model.upstream_name or model.name: Named(
-                model.name, None if model.price is None else terms_of(model.price)
-            )
-            for model in entry.models
-        }
-        return Member(entry.name, upstream, named=named, patience=_patience(entry))
+        return Member(
+            entry.name,
+            upstream,
+            models=tuple(map(_named, entry.models)),
+            origin=(entry.url, entry.key_env, entry.verify_tls),
+            patience=_patience(entry),
+        )
 
     def _embedded(self, entry: schema.LlamaCppUpstream, loaded: Loaded) -> Iterator[Member]:
         for model in entry.models:
@@ -96,8 +100,8 @@ class MemberBuilder:
             name = f"{entry.name}/{model.name}"
             silence_s = _longest_silence_s(entry)
             engine = self._engines.obtain(name, settings, self._session, silence_s)
-            named = {model.name: Named(model.name, terms)}
-            yield Member(name, engine, place=entry.name, named=named, patience=_patience(entry))
+            named = Named(model.name, Offer(model.name), terms)
+            yield Member(name, engine, place=entry.name, models=(named,), patience=_patience(entry))
 
 
 def _scripted(entry: schema.ScriptedUpstream) -> Member:
@@ -129,11 +133,12 @@ def _key(entry: schema.HttpUpstream, environment: Mapping[str, str]) -> str | No
     return key
 
 
-def _offer(model: schema.ModelEntry) -> Offer:
-    return Offer(
+def _named(model: schema.ModelEntry) -> Named:
+    facts = Offer(
         model.upstream_name or model.name,
         context_tokens=model.context_tokens,
         accepts_images=model.accepts_images,
         gives_logprobs=model.gives_logprobs,
         continuation=model.can_continue,
     )
+    return Named(model.name, facts, None if model.price is None else terms_of(model.price))

@@ -25,6 +25,9 @@ from ecluse.domain.errors import PortTaken, StartError
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2_048
+FORCED_EVERY_S = 0.1
+FORCED_END_S = 2.0
+"""How long requests that are broken off may take to tell their clients and settle."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -106,16 +109,11 @@ class HttpServer:
         )
         self._server = _Server(config)
 
-    async def serve(
-        self, on_ready: Callable[[], Awaitable[None]], reload: Callable[[], None]
-    ) -> None:
+    async def serve(self, on_ready: Callable[[], Awaitable[None]]) -> None:
         """Serve until SIGINT or SIGTERM, then let answers end for ``drain_seconds``.
 
-        ``on_ready`` is awaited once connections are taken; ``reload`` is called on SIGHUP, where
-        the platform has it.
+        A second SIGINT breaks them off. ``on_ready`` is awaited once connections are taken.
         """
-        if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         self._server.on_ready = on_ready
         await self._server.serve(sockets=[self._listener])
 
@@ -126,24 +124,40 @@ def _connections(stalled_client_s: Callable[[], float]) -> type[asyncio.Protocol
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling when it takes connections and leaving signals alone once it stopped.
+    """uvicorn, telling when it takes connections and keeping the signals once it stopped.
 
-    uvicorn would raise the signal again after its shutdown, which would end the process before
-    what is settled was written.
+    uvicorn would raise the signal again after its shutdown, and another one would find nobody to
+    take it: either would end the process before what is settled was written.
     """
 
     on_ready: Callable[[], Awaitable[None]]
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self.handle_exit)
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             await self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        breaking_off = asyncio.create_task(self._break_off_once_forced())
+        await super().shutdown(sockets)
+        if not self.force_exit:
+            breaking_off.cancel()
+        await asyncio.wait((breaking_off,))
+
+    async def _break_off_once_forced(self) -> None:
+        """uvicorn only stops waiting then: requests would run on, and keep what they use."""
+        while not self.force_exit:  # noqa: ASYNC110 (uvicorn tells nobody)
+            await asyncio.sleep(FORCED_EVERY_S)
+        if tasks := self.server_state.tasks:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=FORCED_END_S)
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()

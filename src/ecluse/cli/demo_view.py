@@ -1,4 +1,4 @@
-"""The demonstration's results as a table and a chart for the terminal."""
+"""The demonstration's results as tables, a chart for the terminal, and words."""
 
 from __future__ import annotations
 
@@ -9,49 +9,64 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ecluse.evaluation.demonstration import CASCADE_NAME, StrategyResult
+from ecluse.demonstration import ladder
+from ecluse.evaluation.demonstration import CASCADE_NAME, Comparison, Report, StrategyResult
 
-BAR_CELLS = 24
+BAR_CELLS = 12
 PER_CENT = 100
+GIGA = 1e9
 
 
-def show(results: Sequence[StrategyResult], console: Console) -> None:
-    """Print accuracy, calls, tokens and engine CPU-seconds of each strategy, and what it means."""
-    console.print(_table(results))
-    console.print(_chart(results))
-    console.print(_in_words(results))
+def show(report: Report, console: Console) -> None:
+    """Print what each strategy reached and used, and what it means."""
+    title = f"DEMONSTRATION: tiny models on {report.tasks} held-out tasks, half easy, half hard"
+    console.print(table(report.strategies, title))
+    console.print(_chart(report.strategies))
+    console.print(table(report.specialist, "DEMONSTRATION: a specialist on its own task, multiply"))
+    console.print("Ranges hold 95 %.", style="dim")
+    console.print(Text(in_words(report)), soft_wrap=True)
 
 
-def _table(results: Sequence[StrategyResult]) -> Table:
-    table = Table(box=box.SIMPLE, title="Demonstration: tiny models that add and sort")
-    table.add_column("strategy")
-    table.add_column("right (95 % interval)", justify="right")
-    for title in ("calls", "prompt tokens", "answer tokens", "engine CPU-seconds"):
-        table.add_column(title, justify="right")
+def table(results: Sequence[StrategyResult], title: str) -> Table:
+    """One row a strategy, intervals below the figures."""
+    made = Table(box=box.SIMPLE, title=title, title_justify="left", title_style="bold")
+    made.add_column("strategy", no_wrap=True)
+    for heading in ("right", "calls", "tokens", "compute\nGFLOP", "engine CPU\nseconds"):
+        made.add_column(heading, justify="right", no_wrap=True)
     for result in results:
-        interval = f"{_share(result.accuracy_low)} to {_share(result.accuracy_high)}"
-        table.add_row(
-            _label(result),
-            f"{_share(result.accuracy)} % ({interval})",
-            str(result.calls),
-            str(result.prompt_tokens),
-            str(result.completion_tokens),
-            f"{result.cpu_seconds:.2f}",
+        low, high = result.intervals["accuracy"]
+        made.add_row(
+            _label(result.name),
+            f"{_share(result.accuracy)} %\n[dim]{_share(low)}-{_share(high)}[/]",
+            f"{result.calls}\n{_range(result, 'calls', 1, 0)}",
+            f"{result.prompt_tokens} in\n{result.completion_tokens} out",
+            f"{result.compute_flop / GIGA:.1f}\n{_range(result, 'compute_flop', GIGA, 1)}",
+            f"{result.cpu_seconds:.2f}\n{_range(result, 'cpu_seconds', 1, 2)}",
             style="bold" if result.name == CASCADE_NAME else "",
         )
-    return table
+    return made
+
+
+def _range(result: StrategyResult, name: str, unit: float, digits: int) -> str:
+    low, high = result.intervals[name]
+    return f"[dim]{low / unit:.{digits}f}-{high / unit:.{digits}f}[/]"
 
 
 def _chart(results: Sequence[StrategyResult]) -> Table:
-    """Two bars a strategy: what is right, and what it took of the engines."""
-    dearest = max(result.cpu_seconds for result in results) or 1.0
+    """Three bars a strategy: what is right, and what it took."""
+    cpu = max(result.cpu_seconds for result in results) or 1.0
+    flop = max(result.compute_flop for result in results) or 1
     chart = Table.grid(padding=(0, 2))
-    chart.add_row("", "right answers", "engine CPU-seconds", style="dim")
+    for _ in range(4):
+        chart.add_column(no_wrap=True)
+    chart.add_row("", "right answers", "engine CPU, s", "compute, GFLOP", style="dim")
     for result in results:
         chart.add_row(
-            _label(result),
+            _label(result.name),
             _bar(result.accuracy, "green", f"{_share(result.accuracy)} %"),
-            _bar(result.cpu_seconds / dearest, "yellow", f"{result.cpu_seconds:.2f}"),
+            _bar(result.cpu_seconds / cpu, "yellow", f"{result.cpu_seconds:.2f}"),
+            _bar(result.compute_flop / flop, "blue", f"{result.compute_flop / GIGA:.1f}"),
+            style="bold" if result.name == CASCADE_NAME else "",
         )
     return chart
 
@@ -63,26 +78,40 @@ def _bar(share: float, colour: str, figure: str) -> Text:
     return bar.append(f" {figure}")
 
 
-def _in_words(results: Sequence[StrategyResult]) -> Text:
-    cascade = next(result for result in results if result.name == CASCADE_NAME)
-    largest = results[-2]
-    least = results[0]
-    kept = cascade.answered_by.get(least.name, 0)
-    accuracy = _ratio(cascade.accuracy, largest.accuracy)
-    cpu = _ratio(cascade.cpu_seconds, largest.cpu_seconds)
-    return Text(
-        f"\n{kept} of {cascade.tasks} answers of the cascade came from {least.name} alone.\n"
-        f"Against always asking {largest.name}: {accuracy} of its right answers\n"
-        f"for {cpu} of its engine CPU-seconds.\n"
+def in_words(report: Report) -> str:
+    """What the cascade saved, who answered, and what the specialist is worth."""
+    cascade = next(result for result in report.strategies if result.name == CASCADE_NAME)
+    names = [rung.name for rung in ladder.rungs()]
+    answered = ", ".join(f"{cascade.answered_by.get(name, 0)} by {name}" for name in names)
+    return (
+        f"\nAgainst always asking {report.cascade.against}, the cascade gave "
+        f"{_compared(report.cascade, 'accuracy')} of its right answers for "
+        f"{_compared(report.cascade, 'cpu_seconds')} of its engine CPU-seconds and "
+        f"{_compared(report.cascade, 'compute_flop')} of its compute.\n"
+        f"Of its {cascade.tasks} answers {answered}.\n{_specialist_in_words(report.specialist)}\n"
     )
 
 
+def _specialist_in_words(results: Sequence[StrategyResult]) -> str:
+    largest, specialist = results
+    return (
+        f"On the one task it was made for, {specialist.name} is right in "
+        f"{_share(specialist.accuracy)} % where {largest.name} is in {_share(largest.accuracy)} %, "
+        f"for {_ratio(specialist.cpu_seconds, largest.cpu_seconds)} of its engine CPU-seconds."
+    )
+
+
+def _compared(comparison: Comparison, name: str) -> str:
+    low, high = comparison.intervals[name]
+    return f"{_share(comparison.shares[name])} % ({_share(low)} to {_share(high)})"
+
+
 def _ratio(part: float, whole: float) -> str:
-    return f"{part / whole * PER_CENT:.1f} %" if whole else "an unknown share"
+    return f"{_share(part / whole)} %" if whole else "an unknown share"
 
 
-def _label(result: StrategyResult) -> str:
-    return f"{result.name} (cascade)" if result.name == CASCADE_NAME else result.name
+def _label(name: str) -> str:
+    return f"{name} (cascade)" if name == CASCADE_NAME else name
 
 
 def _share(share: float) -> str:

@@ -8,6 +8,7 @@ explain        msgspec's complaints in words
 locate         the line of a key
 fields         the schema as data, for the messages and the documents
 document       docs/configuration.md and the example file, made from the schema
+restart        what a reload cannot change
 paths          which file is read, and where data is kept
 ============== ===============================================================================
 """

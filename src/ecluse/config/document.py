@@ -40,6 +40,9 @@ ecluse.toml:14: unknown key "prot" in [server]. Did you mean "port"?
 Keys of suppliers never stand in the file, only the names of the environment variables that hold
 them. Relative paths count from the folder of the file. Durations are in seconds, a day at most,
 unless a key ends in `_ms`.
+
+On SIGHUP a running gateway reads the file again, for new requests. What only a restart can change
+says so below; the log names such keys where they differ.
 """
 
 
@@ -93,6 +96,8 @@ def _row(key: Key) -> str:
     meaning = key.description
     if key.examples and len(key.choices) != 1:
         meaning += f" For example `{literal(key.examples[0])}`."
+    if key.needs_restart:
+        meaning += " A change needs a restart."
     return f"| `{key.name}` | {_cell(key.kind)} | {_cell(default)} | {_cell(meaning)} |"
 
 

@@ -30,6 +30,7 @@ class Key(msgspec.Struct, frozen=True):
     tables: tuple[type[msgspec.Struct], ...] = ()
     is_list: bool = False
     is_live: bool = False
+    needs_restart: bool = False
     further: tuple[dict[str, object], ...] = ()
 
 
@@ -111,6 +112,7 @@ def _key(field: inspect.Field) -> Key:
         tables=tuple(_structs(item)),
         is_list=kind is not item,
         is_live=bool(extra.get("live")),
+        needs_restart=bool(extra.get("restart")),
         further=tuple(extra.get("further", ())),
     )
 

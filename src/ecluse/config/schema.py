@@ -2,61 +2,56 @@
 
 Everything is frozen and strict. Lists become tuples, so that a loaded configuration cannot change
 under a request that began with it. The descriptions are the source of the documentation, of the
-example file and of the error messages.
+example file and of the error messages. ``extra`` marks what the example file sets (``live``) and
+what a reload cannot change (``restart``).
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-UPSTREAM_NAME_PATTERN = r"^[A-Za-z0-9._-]+\Z"
-MODEL_NAME_PATTERN = r"^[^\s\x00-\x1f\x7f]+\Z"
-VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
-CURRENCY_PATTERN = r"^[A-Z]{3}\Z"
-ROOT_PATH_PATTERN = r"^(/[^\s?#]*[^\s?#/])?\Z"
-
-PATTERN_WORDS = {
-    UPSTREAM_NAME_PATTERN: "a name made of letters, digits, '.', '_' and '-'",
-    MODEL_NAME_PATTERN: "a name without spaces",
-    VARIABLE_PATTERN: "the name of an environment variable (never the key itself)",
-    CURRENCY_PATTERN: 'a currency code of three capitals such as "USD"',
-    ROOT_PATH_PATTERN: "nothing, or a path which begins with '/' and does not end with one",
-}
-
-# A day at most: whoever writes more has most likely written milliseconds.
-_DAY = 86_400.0
-
-UpstreamName: TypeAlias = Annotated[str, Meta(pattern=UPSTREAM_NAME_PATTERN)]
-ModelName: TypeAlias = Annotated[str, Meta(pattern=MODEL_NAME_PATTERN)]
-Text: TypeAlias = Annotated[str, Meta(min_length=1)]
-Pause: TypeAlias = Annotated[float, Meta(ge=0, le=_DAY)]
-Limit: TypeAlias = Annotated[float, Meta(gt=0, le=_DAY)]
-Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=3_600_000)]
-Tokens: TypeAlias = Annotated[int, Meta(ge=1, le=100_000_000)]
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=1024)]
-LogProbability: TypeAlias = Annotated[float, Meta(ge=-1000, le=0)]
-
-# Long, since a large model on a slow machine reads a long prompt before it says a word.
-SECONDS_TO_FIRST_TOKEN = 300.0
-SECONDS_BETWEEN_TOKENS = 60.0
-SECONDS_FOR_WHOLE_ANSWER = 600.0
-
-FirstToken: TypeAlias = Annotated[
-    Limit, Meta(description="Longest wait for a stream's first token before it is given up.")
-]
-BetweenTokens: TypeAlias = Annotated[
+from ecluse.config.upstreams import (
+    GgufEntry,
+    HttpUpstream,
+    LlamaCppUpstream,
+    ModelEntry,
+    Price,
+    ScriptedUpstream,
+    UpstreamEntry,
+)
+from ecluse.config.values import (
+    DAY_S,
+    PATTERN_WORDS,
+    ROOT_PATH_PATTERN,
     Limit,
-    Meta(
-        description="Longest wait for a stream's next token; then another deployment goes on with "
-        "the answer, where one can."
-    ),
-]
-WholeAnswer: TypeAlias = Annotated[
-    Limit, Meta(description="Longest wait for an answer that is not streamed.")
+    LogProbability,
+    ModelName,
+    Pause,
+    Text,
+    Tokens,
+    UpstreamName,
+)
+
+__all__ = [
+    "PATTERN_WORDS",
+    "Configuration",
+    "Demonstration",
+    "Discovery",
+    "Endurance",
+    "GgufEntry",
+    "HttpUpstream",
+    "LlamaCppUpstream",
+    "ModelEntry",
+    "Price",
+    "RouteEntry",
+    "ScriptedUpstream",
+    "Server",
+    "StageEntry",
+    "Storage",
+    "UpstreamEntry",
 ]
 
 
@@ -68,7 +63,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             description="Address to listen on. 127.0.0.1 is this machine only; 0.0.0.0 is every "
             "network it is in, for which at least one key must be defined.",
-            extra={"live": True},
+            extra={"live": True, "restart": True},
         ),
     ] = "127.0.0.1"
     port: Annotated[
@@ -77,7 +72,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Port to listen on; 0 takes any free one.",
             ge=0,
             le=65535,
-            extra={"live": True},
+            extra={"live": True, "restart": True},
         ),
     ] = 4242
     root_path: Annotated[
@@ -93,6 +88,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             description="Addresses or networks whose X-Forwarded-* headers are believed.",
             examples=[["127.0.0.1", "10.0.0.0/8"]],
+            extra={"restart": True},
         ),
     ] = ()
     max_body_bytes: Annotated[
@@ -100,7 +96,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 20_000_000
     drain_seconds: Annotated[
         Pause,
-        Meta(description="How long answers under way may take to end after a stop was asked for."),
+        Meta(
+            description="How long answers under way may take to end after a stop was asked for.",
+            extra={"restart": True},
+        ),
     ] = 30.0
     hold_silently_seconds: Annotated[
         Pause,
@@ -114,7 +113,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 60.0
     log: Annotated[
         Literal["json", "text"],
-        Meta(description="Form of the log: JSON for machines, text for people."),
+        Meta(
+            description="Form of the log: JSON for machines, text for people.",
+            extra={"restart": True},
+        ),
     ] = "json"
 
 
@@ -127,6 +129,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Folder of the data, relative to this file. Empty: $ECLUSE_HOME, else the "
             "platform's folder for data.",
             examples=["/var/lib/ecluse"],
+            extra={"restart": True},
         ),
     ] = ""
 
@@ -140,7 +143,7 @@ class Discovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = True
     every_seconds: Annotated[
         float,
-        Meta(description="How often upstreams are asked what they serve.", ge=1, le=_DAY),
+        Meta(description="How often upstreams are asked what they serve.", ge=1, le=DAY_S),
     ] = 30.0
     paid: Annotated[
         tuple[UpstreamName, ...],
@@ -163,180 +166,6 @@ class Demonstration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             extra={"live": True},
         ),
     ] = True
-
-
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a model costs. Amounts are exact: write them as numbers or as text.
-
-    Up to nine decimal places, from 0 to 1000000. Without a price an answer is booked without one.
-    """
-
-    prompt_per_million: Annotated[
-        Decimal, Meta(description="Price of a million prompt tokens.", examples=["0.15"])
-    ]
-    completion_per_million: Annotated[
-        Decimal, Meta(description="Price of a million tokens of the answer.", examples=["0.60"])
-    ]
-    cached_per_million: Annotated[
-        Decimal | None,
-        Meta(
-            description="Price of a million prompt tokens read from the upstream's cache; unset: "
-            "that of other prompt tokens.",
-            examples=["0.075"],
-        ),
-    ] = None
-    currency: Annotated[
-        str,
-        Meta(
-            description="Currency of the amounts (ISO 4217).",
-            pattern=CURRENCY_PATTERN,
-        ),
-    ] = "USD"
-
-
-class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model of an HTTP upstream. What is left unset is asked of the upstream."""
-
-    name: Annotated[
-        ModelName,
-        Meta(description="What clients call it.", examples=["mistral-small"]),
-    ]
-    upstream_name: Annotated[
-        Text | None,
-        Meta(
-            description="What the upstream calls it; unset: the same.",
-            examples=["mistral-small-latest"],
-        ),
-    ] = None
-    context_tokens: Annotated[
-        Tokens | None,
-        Meta(description="Longest prompt and answer together.", examples=[131072]),
-    ] = None
-    accepts_images: Annotated[
-        bool | None, Meta(description="Whether it reads images.", examples=[True])
-    ] = None
-    gives_logprobs: Annotated[
-        bool | None,
-        Meta(
-            description="Whether its answers can carry log-probabilities, which routes decide on.",
-            examples=[False],
-        ),
-    ] = None
-    can_continue: Annotated[
-        Literal["prefill", "continue_final_message", "prefix"] | None,
-        Meta(
-            description="How it is told to go on with an answer that another deployment began; "
-            "unset: it cannot. prefill: the beginning is the last message (llama.cpp); "
-            "continue_final_message: that, as vLLM wants it; prefix: as Mistral and DeepSeek do.",
-            examples=["prefill"],
-        ),
-    ] = None
-    price: Annotated[
-        Price | None, Meta(description="What it costs; unset: it is booked without a price.")
-    ] = None
-
-
-class HttpUpstream(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="http"
-):
-    """A server that speaks the OpenAI API: llama-server, Ollama, vLLM or a paid supplier."""
-
-    name: Annotated[UpstreamName, Meta(description="What it is called here.", examples=["mistral"])]
-    url: Annotated[
-        Text,
-        Meta(
-            description="Base address, up to and with /v1 where the server has it.",
-            examples=["https://api.mistral.ai/v1"],
-        ),
-    ]
-    key_env: Annotated[
-        Annotated[str, Meta(pattern=VARIABLE_PATTERN)] | None,
-        Meta(
-            description="Name of the environment variable which holds the key; keys never stand "
-            "in this file. Unset: no key is sent.",
-            examples=["MISTRAL_API_KEY"],
-        ),
-    ] = None
-    models: Annotated[
-        tuple[ModelEntry, ...],
-        Meta(description="Its models. Without any, the upstream is asked what it serves."),
-    ] = ()
-    connect_seconds: Annotated[
-        Limit, Meta(description="How long opening a connection may take.")
-    ] = 5.0
-    first_token_seconds: FirstToken = SECONDS_TO_FIRST_TOKEN
-    between_tokens_seconds: BetweenTokens = SECONDS_BETWEEN_TOKENS
-    whole_answer_seconds: WholeAnswer = SECONDS_FOR_WHOLE_ANSWER
-    verify_tls: Annotated[
-        bool, Meta(description="Check the server's certificate. Leave it on beyond a test.")
-    ] = True
-
-
-class GgufEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A GGUF file which the embedded llama.cpp serves."""
-
-    name: Annotated[ModelName, Meta(description="What clients call it.", examples=["qwen3-4b"])]
-    file: Annotated[
-        Text,
-        Meta(
-            description="The GGUF file, relative to the folder of this file.",
-            examples=["models/Qwen3-4B-Q4_K_M.gguf"],
-        ),
-    ]
-    context_tokens: Annotated[
-        Tokens | None,
-        Meta(
-            description="Longest prompt and answer together, for each request; unset: the model's "
-            "own, but 8192 at most. More takes more memory.",
-            examples=[8192],
-        ),
-    ] = None
-    parallel: Annotated[Count, Meta(description="How many requests it answers at once.")] = 4
-    threads: Annotated[
-        Count | None,
-        Meta(description="Processor threads; unset: as many as pay off.", examples=[8]),
-    ] = None
-    gpu_layers: Annotated[
-        Annotated[int, Meta(ge=0, le=10_000)] | None,
-        Meta(description="Layers kept on the graphics card; unset: as many as fit.", examples=[99]),
-    ] = None
-    price: Annotated[
-        Price | None,
-        Meta(description="What it is charged at; unset: it is booked without a price."),
-    ] = None
-
-
-class LlamaCppUpstream(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="llama_cpp"
-):
-    """The embedded llama.cpp: GGUF files on this machine, in a process of their own."""
-
-    name: Annotated[UpstreamName, Meta(description="What it is called here.", examples=["here"])]
-    models: Annotated[tuple[GgufEntry, ...], Meta(description="The files it serves.", min_length=1)]
-    first_token_seconds: FirstToken = SECONDS_TO_FIRST_TOKEN
-    between_tokens_seconds: BetweenTokens = SECONDS_BETWEEN_TOKENS
-    whole_answer_seconds: WholeAnswer = SECONDS_FOR_WHOLE_ANSWER
-
-
-class ScriptedUpstream(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="scripted"
-):
-    """Answers every request with the same words, for trying clients without a model."""
-
-    name: Annotated[UpstreamName, Meta(description="What it is called here.", examples=["parrot"])]
-    model: Annotated[ModelName, Meta(description="What clients call its model.")] = "scripted"
-    reply: Annotated[str, Meta(description="The words of every answer.")] = (
-        "This is a scripted answer: no model was asked."
-    )
-    delay_ms: Annotated[
-        Milliseconds, Meta(description="Wait before the answer begins, in milliseconds.")
-    ] = 0
-    chunk_ms: Annotated[
-        Milliseconds, Meta(description="Wait between the words of a stream, in milliseconds.")
-    ] = 0
-
-
-UpstreamEntry: TypeAlias = HttpUpstream | LlamaCppUpstream | ScriptedUpstream
 
 
 class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

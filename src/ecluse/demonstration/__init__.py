@@ -1,1 +1,1 @@
-"""Two tiny models, really trained, that show the cascade at work. A demonstration, no more."""
+"""Four tiny models, really trained, that show the cascade at work. A demonstration, no more."""

@@ -11,7 +11,7 @@ import aiohttp
 
 from ecluse.adapters.discovery.local import USUAL_PORTS, Kind
 from ecluse.adapters.system_clock import SystemClock
-from ecluse.app.application import is_loopback
+from ecluse.app.addresses import is_loopback
 from ecluse.config import schema
 from ecluse.config.load import Loaded
 from ecluse.diagnosis import models, network, program, settings

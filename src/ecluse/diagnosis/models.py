@@ -61,8 +61,8 @@ def demonstration(configuration: schema.Configuration, *, engine_works: bool) ->
     title = DEMONSTRATION
     if not configuration.demonstration.enabled:
         return Finding(Level.FINE, title, "switched off ([demonstration] enabled = false)")
-    names = tuple(rung.name for rung in ladder.rungs())
-    missing = [rung.file for rung in ladder.rungs() if not rung.path.is_file()]
+    names = tuple(model.name for model in ladder.models())
+    missing = [model.file for model in ladder.models() if not model.path.is_file()]
     if missing:
         return Finding(Level.BROKEN, title, f"{listed(missing)}: missing", "Install Ecluse again.")
     if not engine_works:

@@ -63,9 +63,9 @@ async def local_servers(
     """The model servers on this machine, with what they serve."""
     if not configuration.discovery.local:
         return [Finding(Level.FINE, LOCAL, "not looked for ([discovery] local = false)")]
-    found = await find_local(session, ports, PATIENCE_S)
+    found = [one async for one in find_local(session, ports, PATIENCE_S)]
     if found:
-        return [_server(one) for one in found]
+        return [_server(one) for one in sorted(found, key=lambda one: one.kind)]
     asked = ", ".join(f"{KINDS[kind]} {number}" for kind, number in ports.items())
     detail = f"none answers ({asked})"
     if configuration.upstreams:

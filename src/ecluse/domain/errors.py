@@ -31,6 +31,7 @@ EcluseError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -122,6 +123,10 @@ class MethodNotAllowed(RequestError):
 
     status = 405
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(allowed)
+        super().__init__(message, next_step=f"It takes {self.allowed}.")
 
 
 class BodyTooLarge(RequestError):

@@ -16,7 +16,7 @@ from ecluse.adapters.store.store import open_store
 from ecluse.adapters.system_clock import SystemClock
 from ecluse.administration import KeyAdministration
 from ecluse.domain.errors import StartError
-from ecluse.evaluation.demonstration import Gateway
+from ecluse.evaluation.client import Gateway
 
 START_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 20.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from types import TracebackType
 
 import msgspec
 
 from ecluse.domain.catalog.deployments import Deployment
+from ecluse.domain.catalog.model_names import is_same_model
 from ecluse.domain.errors import DeadlinePassed, EcluseError, UpstreamGarbage, UpstreamSilent
 from ecluse.domain.ledger.attempt_record import AttemptRecord
 from ecluse.domain.routing.course import Turn
@@ -19,6 +21,8 @@ from ecluse.domain.values.request import Call, ChatRequest
 from ecluse.domain.values.usage import Usage
 from ecluse.ports import Clock, Upstream
 from ecluse.runtime.settlement import Settlement, Uncounted
+
+logger = logging.getLogger(__name__)
 
 NOTHING_USED = Usage(0, 0)
 US_PER_S = 1_000_000
@@ -39,7 +43,11 @@ class Asked(msgspec.Struct):
 
 
 class Attempts:
-    """Begins attempts for requests; ``ended`` is told how each one did."""
+    """Begins attempts for requests; ``ended`` is told how each one did.
+
+    A deployment that answers under another model's name is told of in the log, once: it may be an
+    alias, or a server that gives something else than what it was asked for.
+    """
 
     def __init__(
         self,
@@ -52,11 +60,20 @@ class Attempts:
         self.settlement = settlement
         self.clock = clock
         self.ended = ended
+        self._other_names: set[str] = set()
 
     def prepare(self, asked: Asked, turn: Turn, call: Call) -> Attempt:
         """Make an attempt; nothing is sent until it is begun."""
         asked.attempts += 1
         return Attempt(self, asked, turn, call)
+
+    def note_name(self, deployment: Deployment, told: str) -> None:
+        """Take note of the name that a deployment gave itself in an answer."""
+        asked = deployment.offer.upstream_model
+        if is_same_model(asked, told) or deployment.name in self._other_names:
+            return
+        self._other_names.add(deployment.name)
+        logger.warning("%s was asked for %r and answers as %r", deployment.name, asked, told[:200])
 
     async def count_tokens(self, deployment: Deployment, text: str) -> int | None:
         """A text's tokens by the deployment's own tokenizer; None where it has none."""
@@ -122,6 +139,9 @@ class Attempt:
             await self.end(error)
             raise
         self._first_event_us = self._elapsed_us()
+        told = self._first[0].model if self._first else None
+        if told is not None and told != self._call.model:
+            self._around.note_name(self._deployment, told)
 
     async def next(self) -> Events:
         """The next events, from the first ones on; () at the end. Raises UpstreamError."""

@@ -81,7 +81,15 @@ def test_hostile_bytes_are_an_empty_answer(body: bytes) -> None:
 def test_an_impossible_count_is_unknown(context: object) -> None:
     """What cannot be a number of tokens, or could not be stored, is not believed."""
     (offer,) = answers.vllm_offers(encoded({"data": [{"id": "m", "max_model_len": context}]}))
-    assert offer == Offer("m", gives_logprobs=True)
+    assert offer.context_tokens is None
+
+
+def test_a_name_that_would_break_a_header_is_left_out() -> None:
+    """Whichever server says it: names are told in headers, logs and lists."""
+    named = {"id": "m\r\nx: y", "name": "m\r\nx: y", "type": "llm"}
+    listed = encoded({"data": [named], "models": [named]})
+    assert read_all(listed, listed, "m") == [Offer("m", context_tokens=4_096)]
+    assert answers.ollama_models(listed) == ()
 
 
 def test_ollama_names() -> None:
@@ -145,6 +153,8 @@ def test_llama_cpp() -> None:
         context_tokens=8192,
         accepts_images=False,
         gives_logprobs=True,
+        continuation="prefill",
+        logprobs_in_tool_streams=False,
         parameters=4022468096,
     )
 
@@ -154,6 +164,7 @@ def test_vllm() -> None:
     body = encoded(real.VLLM_MODELS)
     base, adapter = answers.vllm_offers(body)
     assert (base.context_tokens, base.gives_logprobs) == (32768, True)
+    assert base.continuation == "continue_final_message"
     assert (adapter.upstream_model, adapter.context_tokens) == ("our-lora", None)
     assert answers.is_vllm(body)
     assert not answers.is_vllm(encoded(real.LLAMA_CPP_MODELS))

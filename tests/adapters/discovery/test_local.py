@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from tests.adapters.discovery import real_answers as real
 
-from ecluse.adapters.discovery.local import MAX_ANSWER_BYTES, Found, find_local
+from ecluse.adapters.discovery.local import ANSWER_S, MAX_ANSWER_BYTES, Found, find_local
 
 OLLAMA = {
     "/v1/models": real.OLLAMA_MODELS,
@@ -27,6 +27,7 @@ LM_STUDIO = {
 LLAMA_CPP = {"/v1/models": real.LLAMA_CPP_MODELS, "/props": real.LLAMA_CPP_PROPS}
 VLLM = {"/v1/models": real.VLLM_MODELS}
 UNKNOWN = {"/v1/models": {"object": "list", "data": [{"id": "gpt", "owned_by": "somebody"}]}}
+NEVER_ENDS_S = 60.0
 ENDLESS_PIECE = b" " * 65_536
 
 
@@ -90,7 +91,7 @@ async def raw_server(head: bytes, piece: bytes = b"", pause_s: float = 0.0) -> A
 
 async def found_at(session: aiohttp.ClientSession, port: int) -> list[Found]:
     """Who is found at one port."""
-    return list(await find_local(session, {"ollama": port}))
+    return [one async for one in find_local(session, {"ollama": port})]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ async def test_all_at_once(session: aiohttp.ClientSession) -> None:
             "llama_cpp": await enter(model_server(LLAMA_CPP)),
             "vllm": await enter(model_server(VLLM)),
         }
-        found = await find_local(session, ports)
+        found = [one async for one in find_local(session, ports)]
     assert sorted(one.kind for one in found) == sorted(ports)
 
 
@@ -177,12 +178,28 @@ async def test_a_long_list_is_read_whole(session: aiohttp.ClientSession) -> None
 async def test_a_hostile_server_costs_little_time(
     session: aiohttp.ClientSession, head: bytes, piece: bytes, pause_s: float
 ) -> None:
-    """Garbage, endless and dripping answers end in time, and hide nobody else."""
+    """Garbage, endless and dripping answers are waited out, and hide nobody else."""
     async with raw_server(head, piece, pause_s) as hostile, model_server(LLAMA_CPP) as port:
-        began = time.monotonic()
-        found = await find_local(session, {"ollama": hostile, "llama_cpp": port}, patience_s=0.5)
-        assert time.monotonic() - began < 1.5
+        ports = {"ollama": hostile, "llama_cpp": port}
+        async with asyncio.timeout(NEVER_ENDS_S):
+            found = [one async for one in find_local(session, ports, patience_s=0.5)]
     assert [one.kind for one in found] == ["llama_cpp"]
+
+
+@pytest.mark.parametrize("piece", [b"", b" "], ids=["silent", "dripping"])
+async def test_no_answer_takes_longer_than_the_patience(
+    session: aiohttp.ClientSession, piece: bytes
+) -> None:
+    """Not even as long as a single answer may take where there is time."""
+    async with raw_server(b"HTTP/1.1 200 OK\r\n\r\n[", piece, 0.01) as port:
+        times = []
+        for patience_s in (0.1, 0.1, 0.1, NEVER_ENDS_S):
+            began = time.monotonic()
+            looking = find_local(session, {"ollama": port}, patience_s=patience_s)
+            assert [one async for one in looking] == []
+            times.append(time.monotonic() - began)
+    *hasty, patient = times
+    assert min(hasty) < ANSWER_S * 0.9 < patient
 
 
 async def test_too_long_an_answer_is_none(session: aiohttp.ClientSession) -> None:
@@ -195,6 +212,6 @@ async def test_too_long_an_answer_is_none(session: aiohttp.ClientSession) -> Non
 async def test_a_slow_server_ends_with_the_patience(session: aiohttp.ClientSession) -> None:
     """Each answer in time, all of them together not: what is not known by then stays unknown."""
     async with model_server(OLLAMA, pause_s=0.3) as port:
-        began = time.monotonic()
-        assert await find_local(session, {"ollama": port}, patience_s=0.5) == []
-        assert time.monotonic() - began < 1.0
+        ports = {"ollama": port}
+        assert [one async for one in find_local(session, ports, patience_s=0.5)] == []
+        assert len([one async for one in find_local(session, ports, patience_s=NEVER_ENDS_S)]) == 1

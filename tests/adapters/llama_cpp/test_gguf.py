@@ -63,7 +63,7 @@ def read_or_refused(file: io.BytesIO) -> GgufFacts | None:
         assert time.process_time() - began < LIMIT_S
 
 
-@pytest.mark.parametrize("rung", ladder.rungs(), ids=lambda rung: str(rung.name))
+@pytest.mark.parametrize("rung", ladder.models(), ids=lambda rung: str(rung.name))
 def test_the_demonstration_files(rung: ladder.Rung) -> None:
     """Real files tell what their ladder says of them."""
     facts = read_facts(rung.path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain, cycle
 
 import aiohttp
 import msgspec
@@ -13,12 +14,17 @@ import psutil
 import pytest
 import pytest_asyncio
 from tests.support.openai_server import (
+    PATIENCE_S,
+    STREAM_HEAD,
     USAGE,
     OpenAIServer,
     Request,
     Step,
+    chunk,
     chunks,
     completion,
+    data,
+    delta,
     stream,
     whole,
 )
@@ -38,6 +44,10 @@ PROMPT = "sort 3 1 2 4"
 TEXT = "1 2 3 4"
 LONG = 200
 """An answer of so many tokens is still going when we leave it."""
+DELAY_S = 0.05
+"""Before the first event of those whose time is ours to choose."""
+TRIES = 50
+"""As often a busy machine may let an answer begin before we look."""
 
 
 @dataclass
@@ -52,7 +62,7 @@ class Subject:
 @asynccontextmanager
 async def scripted() -> AsyncGenerator[Subject, None]:
     """The fake, answering slowly enough to be interrupted."""
-    upstream = ScriptedUpstream("words", Script(TEXT, piece_s=0.01))
+    upstream = ScriptedUpstream("words", Script(TEXT, delay_s=DELAY_S, piece_s=0.01))
     yield Subject(upstream, "words", lambda: upstream.open_attempts)
 
 
@@ -65,7 +75,7 @@ def unpooled() -> aiohttp.ClientSession:
 async def over_http() -> AsyncGenerator[Subject, None]:
     """A server that speaks the OpenAI API well."""
 
-    def answer(request: Request) -> list[Step] | tuple[bytes]:
+    def answer(request: Request) -> Iterable[Step]:
         if request.path == "/v1/models":
             return whole({"data": [{"id": "m"}]})
         body = request.json()
@@ -74,6 +84,8 @@ async def over_http() -> AsyncGenerator[Subject, None]:
         usage = USAGE | {"prompt_tokens": 4, "completion_tokens": 4}
         if not body["stream"]:
             return whole(completion(TEXT, usage=usage))
+        if body.get("max_tokens") == LONG:  # it never ends, unless we leave
+            return chain((STREAM_HEAD, DELAY_S), cycle((chunk(data(delta("word "))), 0.01)))
         *words, last = chunks(*TEXT.replace(" ", " |").split("|"))
         return stream(*words, last | {"usage": usage}, pause_s=0.01)
 
@@ -123,6 +135,11 @@ def call(subject: Subject, *, streamed: bool, **more: object) -> Call:
     if streamed:
         body["stream_options"] = {"include_usage": True}
     return Call(subject.model, msgspec.json.encode(body | more), streamed, (PROMPT,))
+
+
+def long_call(subject: Subject) -> Call:
+    """A question whose answer we leave."""
+    return call(subject, streamed=True, ignore_eos=True, max_tokens=LONG)
 
 
 async def events_of(subject: Subject, asked: Call) -> list[Event]:
@@ -188,25 +205,42 @@ async def test_raw_bytes_say_what_the_values_say(subject: Subject) -> None:
     assert sent == text_of(events) == TEXT
 
 
-@pytest.mark.parametrize("read_first", [True, False], ids=["mid-stream", "before the first"])
-async def test_closing_early_frees_the_upstream(subject: Subject, read_first: bool) -> None:
-    """Within a second it is no longer busy, and answers the next one."""
-    assert not subject.busy()
-    long = call(subject, streamed=True, ignore_eos=True, max_tokens=LONG)
-    answer = subject.upstream.attempt(long)
-    if read_first:
-        assert await anext(answer)
-        assert subject.busy() > 0
-        await answer.aclose()
-    else:
-        reading = asyncio.ensure_future(anext(answer))
-        await asyncio.sleep(0)
-        reading.cancel()
-        await asyncio.wait((reading,))
-        await answer.aclose()
-    async with asyncio.timeout(1):
+async def freed(subject: Subject) -> None:
+    """Until it is busy no more; fails where it would be for ever."""
+    async with asyncio.timeout(PATIENCE_S):
         while subject.busy():  # noqa: ASYNC110 (the child's sockets can only be looked at)
             await asyncio.sleep(0.01)
+
+
+async def test_closing_in_mid_stream_frees_the_upstream(subject: Subject) -> None:
+    """It is busy no more, the answer is over, and the next one is answered."""
+    assert not subject.busy()
+    answer = subject.upstream.attempt(long_call(subject))
+    assert await anext(answer)
+    assert subject.busy() > 0
+    await answer.aclose()
+    await freed(subject)
+    with pytest.raises(StopAsyncIteration):
+        await anext(answer)
+    assert text_of(await events_of(subject, call(subject, streamed=True))) == TEXT
+
+
+async def test_leaving_before_the_first_event_frees_the_upstream(subject: Subject) -> None:
+    """Once it is at work: who waits is cancelled, and the rest is as in mid-stream."""
+    for _ in range(TRIES):
+        assert not subject.busy()
+        answer = subject.upstream.attempt(long_call(subject))
+        waiting = asyncio.ensure_future(anext(answer))
+        async with asyncio.timeout(PATIENCE_S):
+            while not (subject.busy() or waiting.done()):  # noqa: ASYNC110 (as above)
+                await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        await answer.aclose()
+        await freed(subject)
+        if waiting.cancelled():
+            break
+    assert waiting.cancelled(), "it never was at work without having said something"
     with pytest.raises(StopAsyncIteration):
         await anext(answer)
     assert text_of(await events_of(subject, call(subject, streamed=True))) == TEXT

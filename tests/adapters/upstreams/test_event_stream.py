@@ -1,5 +1,6 @@
 """Server-sent events: however a stream is cut and written, the same payloads come out."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -102,6 +103,16 @@ def test_many_small_events_are_not_one_large_one() -> None:
     decoder = EventStreamDecoder(max_event_bytes=100)
     fed = [decoder.feed(b"data: 0123456789\n\n") for _ in range(100)]
     assert fed == [[b"0123456789"]] * 100
+
+
+def test_a_large_event_in_small_pieces_costs_what_it_is_long() -> None:
+    """Nothing is searched or copied twice: an answer with an image in it is no burden."""
+    decoder = EventStreamDecoder()
+    piece = b"x" * 1_000
+    began = time.process_time()
+    assert not any(decoder.feed(part) for part in (b"data: ", *[piece] * 6_000))
+    assert decoder.feed(b"\n\n") == [piece * 6_000]
+    assert time.process_time() - began < 2
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from itertools import chain, cycle
 
-import aiohttp
 import msgspec
 import pytest
 from tests.support.openai_server import (
@@ -38,6 +37,7 @@ from tests.support.openai_server import (
 
 from ecluse.adapters.upstreams import http
 from ecluse.adapters.upstreams.http import HttpUpstream
+from ecluse.adapters.upstreams.session import open_session
 from ecluse.domain.errors import (
     UpstreamError,
     UpstreamFailed,
@@ -60,7 +60,7 @@ STREAM = Call("m", b'{"model":"m","stream":true}', stream=True)
 @asynccontextmanager
 async def upstream_at(url: str, **options: object) -> AsyncGenerator[HttpUpstream, None]:
     """An upstream with a session of its own, as the application makes it."""
-    async with aiohttp.ClientSession() as session:
+    async with open_session() as session:
         yield HttpUpstream("u", url, session, **({"silence_s": PATIENT_S} | options))  # type: ignore[arg-type]
 
 
@@ -107,6 +107,30 @@ async def test_a_whole_answer_is_its_bytes() -> None:
     )
     assert request.headers["authorization"] == "Bearer secret"
     assert request.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("ending", "paths"),
+    [
+        ("", ["/v1/chat/completions", "/v1/models", "/tokenize"]),
+        ("//", ["/v1/chat/completions", "/v1/models", "/tokenize"]),
+        (
+            "/?a=1&b=%C3%A9",
+            [
+                f"{path}?a=1&b=%C3%A9"
+                for path in ("/v1/chat/completions", "/v1/models", "/tokenize")
+            ],
+        ),
+    ],
+)
+async def test_where_it_is_asked(ending: str, paths: list[str]) -> None:
+    """Slashes at the end do not matter; a query, such as Azure's api-version, goes along."""
+    async with OpenAIServer(always(*whole(completion(data=[], count=1)))) as server:
+        async with upstream_at(server.url + ending) as upstream:
+            await events_of(upstream, WHOLE)
+            await upstream.offers()
+            assert await upstream.count_tokens("m", "x") == 1
+        assert [request.path for request in server.requests] == paths
 
 
 async def test_without_a_key_none_is_sent() -> None:
@@ -370,11 +394,21 @@ async def test_an_unknown_host() -> None:
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])
 async def test_cut_before_headers(end: Step) -> None:
-    """Asked once more, then unreachable: never a third time."""
+    """A connection that was made for the request had nothing to close it but the request."""
     async with served(always(end)) as (server, upstream):
         with pytest.raises(UpstreamUnreachable):
             await events_of(upstream, WHOLE)
-        assert len(server.requests) == 2
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("end", [CLOSE, RESET])
+async def test_an_upstream_that_is_gone_is_asked_once_more(end: Step) -> None:
+    """When the kept connection is closed; never a third time."""
+    async with served(in_turn(whole(completion()), [end])) as (server, upstream):
+        assert await events_of(upstream, WHOLE)
+        with pytest.raises(UpstreamUnreachable):
+            await events_of(upstream, WHOLE)
+        assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])
@@ -577,6 +611,14 @@ async def test_what_it_serves() -> None:
     assert (server.requests[0].method, server.requests[0].path) == ("GET", "/v1/models")
 
 
+async def test_names_that_would_break_a_header_are_left_out() -> None:
+    """They could not be told in an answer's headers, which are sent once it is paid for."""
+    names = ["fine", "a b/é:1", "", "x\r\nset-cookie: y", "nul\0", "\x85", "\u2028"]
+    async with served(always(*whole({"data": [{"id": name} for name in names]}))) as (_, upstream):
+        offers = await upstream.offers()
+    assert [offer.upstream_model for offer in offers] == ["fine", "a b/é:1"]
+
+
 @pytest.mark.parametrize(
     ("steps", "kind"),
     [
@@ -626,10 +668,10 @@ async def test_counting(body: object, count: int | None) -> None:
 async def test_who_cannot_count_is_asked_once() -> None:
     """A 404 is remembered; a server that is busy or away may count the next time."""
     no, busy, yes = whole({}, 404), whole({}, 503), whole({"count": 1})
-    async with served(in_turn([CLOSE], [CLOSE], busy, yes, no, yes)) as (server, upstream):
+    async with served(in_turn([CLOSE], busy, yes, no, yes)) as (server, upstream):
         counts = [await upstream.count_tokens("m", "x") for _ in range(5)]
         assert counts == [None, None, 1, None, None]
-        assert len(server.requests) == 5
+        assert len(server.requests) == 4
 
 
 async def test_who_has_no_tokenizer_is_never_asked() -> None:

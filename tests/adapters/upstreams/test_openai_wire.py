@@ -204,6 +204,16 @@ def test_usage_stands_beside_choices_or_alone(choices: object) -> None:
             },
             Usage(9, 0),
         ),
+        (
+            {"prompt_tokens": 9.0, "completion_tokens": 5.0, "prompt_tokens_details": []},
+            Usage(9, 5),
+        ),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4.0}}, Usage(9, 0, 4)),
+        ({"prompt_tokens": 9.5, "completion_tokens": 5}, None),
+        ({"prompt_tokens": "9", "completion_tokens": 5}, None),
+        ({"prompt_tokens": True, "completion_tokens": 5}, None),
+        ([], None),
+        ("none", None),
         ({"prompt_tokens": None}, None),
         ({"completion_tokens": 5}, None),
         ({}, None),
@@ -215,6 +225,16 @@ def test_usage_stands_beside_choices_or_alone(choices: object) -> None:
 def test_usage_as_upstreams_write_it(told: object, usage: Usage | None) -> None:
     """Cached and reasoning tokens, DeepSeek's name, missing members, nonsense."""
     assert read(completion(usage=told)).usage == usage
+
+
+@pytest.mark.parametrize("index", [None, 0.0])
+def test_an_odd_index_is_the_first(index: object) -> None:
+    """Some servers leave it empty; where we mend the answer, it is found all the same."""
+    message = {"role": "assistant", "tool_calls": CALLS}
+    choice = {"index": index, "message": message, "finish_reason": "stop"}
+    event = read(completion(choices=[choice]))
+    assert [piece.index for piece in event.choices] == [0]
+    assert finish_reasons(event) == ["tool_calls"]
 
 
 def test_a_stream_that_called_tools_ends_so() -> None:
@@ -397,3 +417,19 @@ def test_a_long_reason_is_cut() -> None:
     """It goes into logs and answers."""
     assert len(error_reason(b"x" * 100_000).message) == 2_000
     assert len(error_reason(b'{"error": {"message": "' + b"x" * 9_000 + b'"}}').message) == 2_000
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "Infinity"])
+def test_log_probabilities_that_are_no_numbers(number: str) -> None:
+    """Some servers write what JSON cannot: it is no evidence, and the client gets valid JSON."""
+    token = f'{{"token": "a", "logprob": {number}, "top_logprobs": [{{"logprob" : {number}}}]}}'
+    payload = (
+        '{"choices": [{"index": 0, "delta": {"content": "NaN"}, '
+        f'"logprobs": {{"content": [{token}]}}}}]}}'
+    )
+    event = AnswerReader().read(payload.encode())
+    assert event is not None
+    (piece,) = event.choices
+    assert (piece.content, piece.least_logprob, piece.tokens) == ("NaN", -math.inf, 1)
+    assert json.loads(event.raw)["choices"][0]["delta"] == {"content": "NaN"}
+    assert "NaN" not in json.dumps(json.loads(event.raw)["choices"][0]["logprobs"])

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ecluse.domain.catalog.deployments import Offer
+from ecluse.domain.catalog.model_names import is_model_name
 
 OLLAMA_CONTEXT_TOKENS = 4_096
 """What Ollama serves below 24 GiB of video memory unless told otherwise (its documentation on
@@ -42,7 +43,7 @@ def ollama_models(tags: bytes) -> tuple[str, ...]:
     return tuple(
         model["name"]
         for model in _objects(json_object(tags), "models")
-        if _is_name(model.get("name")) and not _is_remote(model)
+        if is_model_name(model.get("name")) and not _is_remote(model)
     )
 
 
@@ -81,7 +82,7 @@ def lm_studio_offers(models: bytes) -> tuple[Offer, ...]:
             accepts_images=model.get("type") == "vlm",
         )
         for model in _objects(json_object(models), "data")
-        if _is_name(model.get("id")) and model.get("type") in ("llm", "vlm")
+        if is_model_name(model.get("id")) and model.get("type") in ("llm", "vlm")
     )
 
 
@@ -94,7 +95,7 @@ def llama_cpp_offers(models: bytes, props: bytes) -> tuple[Offer, ...]:
     vision = modalities.get("vision") if isinstance(modalities, dict) else None
     offers = []
     for model in _objects(json_object(models), "data"):
-        if _is_name(model.get("id")):
+        if is_model_name(model.get("id")):
             meta = model.get("meta")
             parameters = _count(meta.get("n_params")) if isinstance(meta, dict) else None
             offers.append(
@@ -121,7 +122,7 @@ def vllm_offers(models: bytes) -> tuple[Offer, ...]:
             continuation="continue_final_message",
         )
         for model in _objects(json_object(models), "data")
-        if _is_name(model.get("id"))
+        if is_model_name(model.get("id"))
     )
 
 
@@ -136,10 +137,6 @@ def is_vllm(models: bytes) -> bool:
 def _objects(told: Json, key: str) -> list[Json]:
     values = told.get(key)
     return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
 
 
 def _is_remote(model: Json) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from typing import Literal
 
 import aiohttp
@@ -41,15 +41,21 @@ async def find_local(
     session: aiohttp.ClientSession,
     ports: Mapping[Kind, int] = USUAL_PORTS,
     patience_s: float = PATIENCE_S,
-) -> Sequence[Found]:
-    """Who answers at the usual ports, each taken for what its answers show it to be.
+) -> AsyncGenerator[Found, None]:
+    """Who answers at the usual ports, each as soon as its answers show what it is.
 
     No port takes longer than ``patience_s``, whatever is there.
     """
     ends_s = asyncio.get_running_loop().time() + patience_s
     places = (_Place(session, port, ends_s) for port in set(ports.values()))
-    found = await asyncio.gather(*map(_at, places))
-    return [one for one in found if one is not None]
+    looking = [asyncio.create_task(_at(place)) for place in places]
+    try:
+        for look in asyncio.as_completed(looking):
+            if (found := await look) is not None:
+                yield found
+    finally:
+        for look in looking:
+            look.cancel()
 
 
 class _Place:

@@ -79,7 +79,8 @@ def text_line(note: RequestNote) -> bytes:
         f"{note.method} {note.path}",
     ]
     if note.route is not None:
-        parts.append(note.route if note.route == note.model else f"{note.route} → {note.model}")
+        answered_by = "" if note.model in (None, note.route) else f" → {note.model}"
+        parts.append(note.route + answered_by)
     if note.usage is not None:
         parts.append(f"{note.usage.prompt_tokens}+{note.usage.completion_tokens} tokens")
     if note.error_code is not None:

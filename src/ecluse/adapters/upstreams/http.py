@@ -17,6 +17,7 @@ from ecluse.adapters.upstreams.event_stream import EventStreamDecoder
 from ecluse.adapters.upstreams.http_errors import as_upstream_error, refusal
 from ecluse.adapters.upstreams.model_list import read_model_list
 from ecluse.adapters.upstreams.openai_wire import DONE, AnswerReader, as_chunk
+from ecluse.adapters.upstreams.session import Sending
 from ecluse.domain.catalog.deployments import Offer
 from ecluse.domain.errors import UpstreamError, UpstreamGarbage
 from ecluse.domain.values.answer import Event, Events
@@ -37,7 +38,8 @@ CLOSED_ALREADY: Final = (
 
 
 class HttpUpstream:
-    """One OpenAI-compatible server at ``url`` (its base, often ending in ``/v1``).
+    """One OpenAI-compatible server at ``url`` (its base, often ending in ``/v1``). A query in it,
+    such as Azure's ``api-version``, goes with every request.
 
     ``offers`` given means the server is not asked what it serves. ``silence_s`` is the longest
     gap without a byte, ``connect_s`` the longest wait for a connection.
@@ -56,12 +58,14 @@ class HttpUpstream:
         verify_tls: bool = True,
         has_tokenizer: bool = True,
     ) -> None:
-        base = URL(url.rstrip("/"))
+        given = URL(url)
+        base = given.with_path(given.raw_path.rstrip("/"), encoded=True)
         self._name = name
         self._session = session
-        self._chat_url = base / "chat/completions"
-        self._models_url = base / "models"
-        self._tokenize_url = (base.parent if base.name == "v1" else base) / "tokenize"
+        self._chat_url = (base / "chat/completions").with_query(given.query)
+        self._models_url = (base / "models").with_query(given.query)
+        root = base.parent if base.name == "v1" else base
+        self._tokenize_url = (root / "tokenize").with_query(given.query)
         self._offers = offers
         self._headers = CIMultiDict({hdrs.CONTENT_TYPE: "application/json"})
         self._headers[hdrs.ACCEPT_ENCODING] = "identity"
@@ -147,8 +151,12 @@ class HttpUpstream:
     async def _send(
         self, method: str, url: URL, body: bytes | None, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        """Send once, and once more when a kept-alive connection turned out to be closed."""
+        """Send once, and once more when a kept-alive connection turned out to be closed.
+
+        On a fresh connection the upstream has read the request, and may have begun to answer it.
+        """
         for last_try in (False, True):
+            sending = Sending()
             try:
                 return await self._session.request(
                     method,
@@ -158,9 +166,10 @@ class HttpUpstream:
                     timeout=timeout,
                     allow_redirects=False,
                     ssl=self._tls,
+                    trace_request_ctx=sending,
                 )
-            except CLOSED_ALREADY as error:
-                if last_try or isinstance(error, aiohttp.ClientConnectorError):
+            except CLOSED_ALREADY:
+                if last_try or not sending.reuses_connection:
                     raise
         raise AssertionError("unreachable")
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ecluse.domain.catalog.deployments import Offer
+from ecluse.domain.catalog.model_names import is_model_name
 from ecluse.domain.errors import UpstreamGarbage
 
 
@@ -34,12 +35,15 @@ class _ModelList(msgspec.Struct):
 
 
 def read_model_list(body: bytes) -> tuple[Offer, ...]:
-    """Read the models a server lists. Raises UpstreamGarbage."""
+    """Read the models a server lists, without those whose name cannot be one.
+
+    Raises UpstreamGarbage.
+    """
     try:
         listed = msgspec.json.decode(body, type=_ModelList)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamGarbage(f"The upstream's list of models cannot be read: {error}.") from error
-    return tuple(_offer(model) for model in listed.data)
+    return tuple(_offer(model) for model in listed.data if is_model_name(model.id))
 
 
 def _offer(model: _Model) -> Offer:

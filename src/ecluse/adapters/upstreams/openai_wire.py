@@ -53,39 +53,26 @@ class _Logprobs(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
+    index: Any = 0
     delta: _Said | None = None
     message: _Said | None = None
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
 
-
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
-    """DeepSeek's name for cached prompt tokens."""
+    def __post_init__(self) -> None:
+        self.index = _number(self.index)
 
 
 class _Answer(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     model: str | None = None
     error: Any = None
 
 
 _NOTHING_SAID = _Said()
 _NAN = re.compile(rb'("logprob"\s*:\s*)-?(?:NaN|Infinity)')
+_NULL = msgspec.Raw(b"null")
 _answer_decoder = msgspec.json.Decoder(_Answer)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _objects_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -293,21 +280,46 @@ def _least_logprob(tokens: list[_TokenLogprob]) -> float:
     return min(-math.inf if t.logprob is None else t.logprob for t in tokens)
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
-    """Usage as reported; None when the upstream left the field empty or sent nonsense."""
-    if usage is None or usage.prompt_tokens is None:
+def _usage(told: object) -> Usage | None:
+    """Usage as reported; None when the upstream left the field empty or sent nonsense: no prompt
+    has no tokens.
+    """
+    if not isinstance(told, dict) or told.get("prompt_tokens") is None:
         return None
-    prompt, completion = usage.prompt_tokens, usage.completion_tokens or 0
-    prompt_details, completion_details = (
-        usage.prompt_tokens_details,
-        usage.completion_tokens_details,
-    )
-    cached = prompt_details.cached_tokens if prompt_details is not None else None
+    cached = _detail(told, "prompt_tokens_details", "cached_tokens")
     if cached is None:
-        cached = usage.prompt_cache_hit_tokens or 0
-    reasoning = completion_details.reasoning_tokens if completion_details is not None else None
-    counts = (prompt, completion, cached, reasoning or 0)
-    return Usage(*counts) if 0 <= min(counts) <= max(counts) <= TOKENS_AT_MOST else None
+        cached = told.get("prompt_cache_hit_tokens")  # DeepSeek's name
+    reasoning = _detail(told, "completion_tokens_details", "reasoning_tokens")
+    try:
+        counts = (
+            _number(told["prompt_tokens"]),
+            _number(told.get("completion_tokens")),
+            _number(cached),
+            _number(reasoning),
+        )
+    except ValueError:
+        return None
+    is_possible = counts[0] > 0 and 0 <= min(counts) <= max(counts) <= TOKENS_AT_MOST
+    return Usage(*counts) if is_possible else None
+
+
+def _detail(told: dict[str, Any], group: str, name: str) -> object:
+    details = told.get(group)
+    return details.get(name) if isinstance(details, dict) else None
+
+
+def _number(told: object) -> int:
+    """A whole number as upstreams write it: absent for none, or with a fraction of zero.
+
+    Raises ValueError.
+    """
+    if told is None:
+        return 0
+    if isinstance(told, float) and told.is_integer():
+        return int(told)
+    if isinstance(told, int) and not isinstance(told, bool):
+        return told
+    raise ValueError("expected a whole number")
 
 
 def _with_finish_reason(raw: bytes, piece: ChoicePiece) -> bytes:
@@ -315,6 +327,6 @@ def _with_finish_reason(raw: bytes, piece: ChoicePiece) -> bytes:
     fields = _fields_decoder.decode(raw)
     choices = _objects_decoder.decode(fields["choices"])
     for choice in choices:
-        if msgspec.json.decode(choice.get("index", msgspec.Raw(b"0"))) == piece.index:
+        if _number(msgspec.json.decode(choice.get("index", _NULL))) == piece.index:
             choice["finish_reason"] = msgspec.Raw(msgspec.json.encode(piece.finish_reason))
     return spliced(fields, {"choices": choices})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from ecluse.domain.values.money import PriceTerms
 
@@ -33,7 +34,12 @@ class Offer(msgspec.Struct, frozen=True):
     gives_logprobs: bool | None = None
     parameters: int | None = None
     continuation: Continuation | None = None
-    logprobs_in_tool_streams: bool = True
+    logprobs_in_tool_streams: bool | None = None
+
+    def overlaid(self, facts: Offer) -> Offer:
+        """The same with other facts in place of its own, where those are known."""
+        known = {name: fact for name, fact in asdict(facts).items() if fact is not None}
+        return replace(self, **known)
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -110,6 +116,11 @@ class Fleet(msgspec.Struct, frozen=True):
     deployments: dict[str, tuple[Deployment, ...]]
     routes: dict[str, Route]
     silent_upstreams: tuple[str, ...] = ()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether any deployment answers."""
+        return any(place.alive for places in self.deployments.values() for place in places)
 
     def names(self) -> tuple[str, ...]:
         """Everything a client may name, policies first."""

@@ -15,8 +15,8 @@ import msgspec
 from ecluse.domain.errors import (
     EcluseError,
     UpstreamError,
-    UpstreamFailed,
     UpstreamRefused,
+    UpstreamUnreachable,
 )
 
 FAILURES_TO_OPEN = 3
@@ -142,6 +142,7 @@ class Breaker(msgspec.Struct, frozen=True):
 
 CLOSED = Breaker()
 
+TOO_MANY = 429
 REFUSALS_OF_OURS = frozenset({401, 402, 403, 404, 408})
 """Refusals that are about us or the deployment, whoever asks."""
 
@@ -154,11 +155,14 @@ def after(breaker: Breaker, error: EcluseError | None, now_us: int, share: float
         return breaker.succeeded()
     if not isinstance(error, UpstreamError):
         return breaker
-    if isinstance(error, UpstreamRefused | UpstreamFailed) and error.retry_after_s is not None:
-        return breaker.busy(now_us, error.retry_after_s * US_PER_S)
+    # Where nobody answered, the time is our guess.
+    asked_for_s = None if isinstance(error, UpstreamUnreachable) else error.retry_after_s
     if isinstance(error, UpstreamRefused):
-        if error.upstream_status == 429:
-            return breaker.busy(now_us, FIRST_PAUSE_US)
+        if error.upstream_status == TOO_MANY:
+            wait_us = FIRST_PAUSE_US if asked_for_s is None else asked_for_s * US_PER_S
+            return breaker.busy(now_us, wait_us)
         if error.upstream_status not in REFUSALS_OF_OURS:
             return breaker.succeeded()
+    if asked_for_s:
+        return breaker.busy(now_us, asked_for_s * US_PER_S)
     return breaker.failed(now_us, share)

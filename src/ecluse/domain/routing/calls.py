@@ -48,7 +48,7 @@ def adds_logprobs(request: ChatRequest, deployment: Deployment, acceptance: Acce
 def may_show_logprobs(request: ChatRequest, offer: Offer) -> bool:
     """Whether an answer may come with log-probabilities, as far as we know."""
     in_tool_stream = request.stream and bool(request.format.tools)
-    refused = in_tool_stream and not offer.logprobs_in_tool_streams
+    refused = in_tool_stream and offer.logprobs_in_tool_streams is False
     return offer.gives_logprobs is not False and not refused
 
 

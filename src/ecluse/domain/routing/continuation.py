@@ -7,6 +7,8 @@ tokenizer would cut elsewhere, is chosen anew as a whole.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ecluse.domain.catalog.deployments import Continuation
@@ -19,13 +21,21 @@ SAID_AGAIN_CHARACTERS_AT_MOST = 64
 exactly where it ended.
 """
 
+LIMITS = ("max_tokens", "max_completion_tokens")
 IDENTITY = ("id", "created")
 """What is the same in every chunk of one answer."""
 
 _messages_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _objects_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_FALSE, _TRUE = msgspec.Raw(b"false"), msgspec.Raw(b"true")
+_FALSE, _TRUE, _NULL = msgspec.Raw(b"false"), msgspec.Raw(b"true"), msgspec.Raw(b"null")
+
+
+class _Begun(msgspec.Struct):
+    """A message that may be the beginning of the answer."""
+
+    role: str
+    content: Any = None
 
 
 class Diverged(Exception):
@@ -46,6 +56,11 @@ class Delivered:
     def is_begun(self) -> bool:
         """Whether anything was generated that the client has."""
         return bool(self._content) or self._beside_content
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether the client has a chunk of the answer, be it only the role."""
+        return self._choices > 0
 
     @property
     def is_finished(self) -> bool:
@@ -106,13 +121,14 @@ class Resumption(msgspec.Struct, frozen=True):
 
 
 def resumption(content: str, *, exactly: bool) -> Resumption:
-    """Cut a text before its last white space, or ``exactly`` at its end."""
+    """Cut a text before its last white space, all of it, or ``exactly`` at its end."""
     cut = len(content)
     if not exactly:
         kept = content.rstrip()
-        word = max(kept.rfind(" "), kept.rfind("\n")) if len(kept) == cut else len(kept)
-        if word > 0 and cut - word <= SAID_AGAIN_CHARACTERS_AT_MOST:
-            cut = word
+        if kept and len(kept) == cut:
+            kept = kept.removesuffix(kept.rsplit(None, 1)[-1]).rstrip()
+        if kept and cut - len(kept) <= SAID_AGAIN_CHARACTERS_AT_MOST:
+            cut = len(kept)
     return Resumption(content[:cut], content[cut:])
 
 
@@ -120,19 +136,27 @@ def fields_to_continue(
     request: ChatRequest, how: Continuation, at: Resumption
 ) -> dict[str, object]:
     """The members of a request's body that change so that it goes on from ``at``."""
-    message: dict[str, object] = {"role": "assistant", "content": at.prefix}
+    messages, message = _with_prefix(request, at.prefix)
     changes: dict[str, object] = {}
     if how == "prefix":
         message["prefix"] = True
     if how == "continue_final_message":
         changes |= {"continue_final_message": _TRUE, "add_generation_prompt": _FALSE}
-    changes["messages"] = [*_messages_decoder.decode(request.fields["messages"]), message]
+    changes["messages"] = [*messages, message]
     if request.answer_limit_tokens is not None:
         left = max(1, request.answer_limit_tokens - at.prefix_tokens)
-        changes |= {
-            name: left for name in ("max_tokens", "max_completion_tokens") if name in request.fields
-        }
+        changes |= {name: left for name in LIMITS if request.fields.get(name, _NULL) != _NULL}
     return changes
+
+
+def _with_prefix(request: ChatRequest, prefix: str) -> tuple[list[msgspec.Raw], dict[str, object]]:
+    """The messages, and the one to go on from: a client may have begun the answer itself."""
+    messages = _messages_decoder.decode(request.fields["messages"])
+    last: dict[str, object] = dict(_fields_decoder.decode(messages[-1]))
+    begun = msgspec.json.decode(messages[-1], type=_Begun)
+    if begun.role != "assistant" or not isinstance(begun.content, str):
+        return messages, {"role": "assistant", "content": prefix}
+    return messages[:-1], last | {"content": begun.content + prefix}
 
 
 class Stitch:
@@ -141,6 +165,8 @@ class Stitch:
     def __init__(self, delivered: Delivered, at: Resumption) -> None:
         self._again = at.again
         self._prefix_tokens = at.prefix_tokens
+        self._is_opened = delivered.is_opened
+        self._is_ended = False
         fields = _fields_decoder.decode(delivered.head.raw) if delivered.head else {}
         self._identity: dict[str, object] = {
             name: fields[name] for name in IDENTITY if name in fields
@@ -156,11 +182,14 @@ class Stitch:
         usage = None if event.usage is None else self._whole_usage(event.usage)
         if usage is not None:
             changes["usage"] = _usage_fields(event, usage)
-        pieces = tuple(map(self._without_repeat, event.choices))
-        if not event.choices:
+        if not event.choices or not self._is_opened:
             return msgspec.structs.replace(event, raw=_changed(event, changes), usage=usage)
-        if usage is None and all(not p.text and p.finish_reason is None for p in pieces):
-            return None
+        pieces = tuple(map(self._without_repeat, event.choices))
+        if all(not p.text and p.finish_reason is None for p in pieces):
+            if usage is None or not self._is_ended:
+                return None  # usage on the way to the end is told again there
+            pieces = ()
+        self._is_ended = self._is_ended or any(p.finish_reason is not None for p in pieces)
         changes["choices"] = _choices(event, pieces)
         return Event(_changed(event, changes), pieces, usage, event.model)
 
@@ -205,11 +234,14 @@ def _usage_fields(event: Event, usage: Usage) -> dict[str, object]:
 
 
 def _choices(event: Event, pieces: tuple[ChoicePiece, ...]) -> list[dict[str, object]]:
+    if not pieces:
+        return []
     shown: list[dict[str, object]] = []
     raws = _objects_decoder.decode(_fields_decoder.decode(event.raw)["choices"])
     for raw, before, piece in zip(raws, event.choices, pieces, strict=True):
         choice: dict[str, object] = dict(raw)
-        delta: dict[str, object] = dict(_fields_decoder.decode(raw["delta"]))
+        told = raw.get("delta", _NULL)
+        delta: dict[str, object] = {} if told == _NULL else dict(_fields_decoder.decode(told))
         delta.pop("role", None)  # that was told at the beginning
         if piece.content != before.content:
             delta["content"] = piece.content

@@ -18,8 +18,8 @@ def routes(
     """The configured routes, ``demo`` while its models are there, and ``auto``.
 
     Unless configured, ``auto`` is the best constant that can be told without evidence: the model
-    with the most parameters among those found, the first one where sizes are unknown. Only while
-    nothing else is there does it rise through the demonstration models.
+    with the most parameters among those that answer, the first one where sizes are unknown. Only
+    while nothing else is there does it rise through the demonstration models.
     """
     found = {route.name: route for route in configured}
     if demonstration and all(stage.model in deployments for stage in demonstration):
@@ -30,12 +30,14 @@ def routes(
         if not any(place.demonstration for place in places)
     ]
     if real:
-        largest = max(real, key=lambda model: _parameters(deployments[model]))
-        found.setdefault(AUTO, Route(AUTO, (Stage(largest),)))
+        best = max(real, key=lambda model: _worth(deployments[model]))
+        found.setdefault(AUTO, Route(AUTO, (Stage(best),)))
     elif DEMO in found:
         found.setdefault(AUTO, Route(AUTO, found[DEMO].stages))
     return found
 
 
-def _parameters(places: Sequence[Deployment]) -> int:
-    return max((place.offer.parameters or 0 for place in places), default=0)
+def _worth(places: Sequence[Deployment]) -> tuple[bool, int]:
+    """By what models are compared: whether one of its places answers, then its size."""
+    parameters = max((place.offer.parameters or 0 for place in places), default=0)
+    return any(place.alive for place in places), parameters

@@ -73,6 +73,13 @@ def _start(settings: dict[str, Any]) -> Any:
         params.n_gpu_layers = settings["gpu_layers"]
     if settings["temperature"] is not None:
         params.sampling.temp = settings["temperature"]
+    if settings["flash_attention"] is not None:
+        kinds = xllamacpp.llama_flash_attn_type
+        params.flash_attn_type = (
+            kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED
+            if settings["flash_attention"]
+            else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
     return xllamacpp.Server(params)
 
 

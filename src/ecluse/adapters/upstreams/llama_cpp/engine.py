@@ -42,8 +42,8 @@ LOADING_FAILED = "error loading model: "
 class EngineSettings(msgspec.Struct, frozen=True):
     """What a child is started with.
 
-    ``context_tokens`` is for each of ``parallel`` requests; ``threads``, ``gpu_layers`` and the
-    default ``temperature`` None leave the choice to the engine.
+    ``context_tokens`` is for each of ``parallel`` requests; ``threads``, ``gpu_layers``, the
+    default ``temperature`` and ``flash_attention`` None leave the choice to the engine.
     """
 
     file: Path
@@ -53,6 +53,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
     threads: int | None = None
     gpu_layers: int | None = None
     temperature: float | None = None
+    flash_attention: bool | None = None
 
 
 FileState = tuple[int, int] | None
