@@ -121,7 +121,8 @@ async def test_where_nobody_can_go_on_it_fails_visibly(request_fields: dict[str,
     told: list[Progress] = []
     with pytest.raises(UpstreamTruncated):
         await house.ask_into(told, asked(**request_fields))
-    assert text_of(told) == "one two "
+    # Of two choices each says its first word.
+    assert text_of(told) == ("one one " if "n" in request_fields else "one two ")
     assert not second.calls
 
 

@@ -358,6 +358,14 @@ async def test_what_is_not_an_answer_is_garbage(steps: Sequence[Step], call: Cal
     assert error.another_may_do
 
 
+async def test_a_web_page_is_none_in_a_stream_either() -> None:
+    """To say that the stream was cut would send its reader astray."""
+    page = whole(b"<html>welcome</html>", content_type="text/html")
+    error = await failure_of(always(*page), STREAM)
+    assert isinstance(error, UpstreamGarbage)
+    assert "web page" in str(error)
+
+
 @pytest.mark.parametrize("status", [400, 500])
 async def test_an_error_page_is_cut(status: int) -> None:
     """An endless error body costs neither time nor memory."""

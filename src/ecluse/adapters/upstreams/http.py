@@ -106,6 +106,11 @@ class HttpUpstream:
                         yield events
                 for events in _events(reader, decoder.rest()):
                     yield events
+            if not reader.has_begun and response.content_type == "text/html":
+                raise UpstreamGarbage(
+                    f"The upstream {self._name} sent a web page, not an OpenAI answer.",
+                    next_step="Check its url in the configuration; it often ends in /v1.",
+                )
             if (end := reader.end()) is not None:
                 yield (end,)
             await _let_it_end(response)

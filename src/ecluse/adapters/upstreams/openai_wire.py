@@ -97,6 +97,11 @@ class AnswerReader:
         """Whether the stream said it is over; what follows is not read."""
         return self._said_done
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of an answer was read."""
+        return bool(self._open)
+
     def read(self, payload: bytes) -> Event | None:
         """Turn a payload into an event; None for ``[DONE]``. Raises UpstreamError."""
         if payload == DONE or payload.strip() == DONE:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -16,6 +18,8 @@ from ecluse.domain.errors import UpstreamError
 from ecluse.domain.values.answer import ChoicePiece, Event, Events
 from ecluse.domain.values.request import Call
 from ecluse.domain.values.usage import Usage
+
+_WORDS = re.compile(r"\s*\S+\s?")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -36,8 +40,28 @@ class Script(msgspec.Struct, frozen=True):
     continues: bool = False
 
 
+class _Asked(msgspec.Struct):
+    """What of a request this upstream heeds."""
+
+    n: int | None = None
+    stop: str | list[str] | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    messages: list[dict[str, Any]] = []
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What is said, ``choices`` times, and what ended it; ``number`` makes its id."""
+
+    number: int
+    text: str
+    finish_reason: str
+    choices: int
+    usage: Usage | None
+
+
 class ScriptedUpstream:
-    """Answers ``model`` by a script; a token is a word."""
+    """Answers ``model`` by a script; a token is a word. It heeds ``n``, ``stop`` and limits."""
 
     def __init__(self, model: str, script: Script) -> None:
         self._model = model
@@ -68,10 +92,11 @@ class ScriptedUpstream:
         self.open_attempts += 1
         try:
             await asyncio.sleep(script.delay_s)
+            answer = _answer(script, call, len(self.calls))
             events = (
-                _chunks(self._model, script, call)
+                _chunks(self._model, script, answer)
                 if call.stream
-                else (_whole(self._model, script, call),)
+                else (_whole(self._model, script, answer),)
             )
             for position, event in enumerate(events):
                 if script.failure is not None and position == script.failure_after:
@@ -89,33 +114,51 @@ class ScriptedUpstream:
         """See Upstream.close."""
 
 
-def _piece(script: Script, text: str, finish_reason: str | None = None) -> ChoicePiece:
-    tokens = 0 if script.least_logprob is None else len(text.split())
-    return ChoicePiece(0, text, text, finish_reason, script.least_logprob, tokens)
+def _answer(script: Script, call: Call, number: int) -> _Answer:
+    asked = msgspec.json.decode(call.body or b"{}", type=_Asked)
+    text, reason = _ended(_left_of(script, asked), asked)
+    choices = asked.n or 1
+    usage = None
+    if script.reports_usage:
+        prompt_tokens = sum(len(prompt.split()) for prompt in call.texts)
+        usage = Usage(prompt_tokens, len(text.split()) * choices)
+    return _Answer(number, text, reason, choices, usage)
 
 
-def _left_of(script: Script, call: Call) -> str:
+def _left_of(script: Script, asked: _Asked) -> str:
     """What is left to say of the reply."""
-    if script.continues:
-        last = msgspec.json.decode(call.body)["messages"][-1]
+    if script.continues and asked.messages:
+        last = asked.messages[-1]
         if last["role"] == "assistant" and script.reply.startswith(last["content"]):
             return script.reply[len(last["content"]) :]
     return script.reply
 
 
-def _usage(script: Script, call: Call, reply: str) -> Usage | None:
-    if not script.reports_usage:
-        return None
-    return Usage(sum(len(text.split()) for text in call.texts), len(reply.split()))
+def _ended(text: str, asked: _Asked) -> tuple[str, str]:
+    """The text up to where it was asked to end, and the ``finish_reason``."""
+    stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    text = text[: min((text.find(stop) for stop in stops if stop and stop in text), default=None)]
+    limit = asked.max_completion_tokens or asked.max_tokens
+    words = _WORDS.findall(text)
+    if limit is None or len(words) <= limit:
+        return text, "stop"
+    return "".join(words[:limit]), "length"
 
 
-def _envelope(model: str, kind: str, choice: dict[str, object]) -> dict[str, object]:
+def _piece(script: Script, index: int, text: str, finish_reason: str | None = None) -> ChoicePiece:
+    tokens = 0 if script.least_logprob is None else len(text.split())
+    return ChoicePiece(index, text, text, finish_reason, script.least_logprob, tokens)
+
+
+def _envelope(
+    model: str, kind: str, answer: _Answer, choices: list[dict[str, object]]
+) -> dict[str, object]:
     return {
-        "id": "chatcmpl-scripted",
+        "id": f"chatcmpl-scripted-{answer.number}",
         "object": kind,
-        "created": 0,
+        "created": int(time.time()),
         "model": model,
-        "choices": [{"index": 0, "logprobs": None} | choice],
+        "choices": [{"logprobs": None} | choice for choice in choices],
     }
 
 
@@ -131,27 +174,37 @@ def _usage_fields(usage: Usage | None) -> dict[str, object]:
     }
 
 
-def _whole(model: str, script: Script, call: Call) -> Event:
-    reply = _left_of(script, call)
-    usage = _usage(script, call, reply)
-    message = {"role": "assistant", "content": reply}
-    body = _envelope(model, "chat.completion", {"message": message, "finish_reason": "stop"})
-    piece = _piece(script, reply, "stop")
-    return Event(msgspec.json.encode(body | _usage_fields(usage)), (piece,), usage, model)
+def _whole(model: str, script: Script, answer: _Answer) -> Event:
+    indices = range(answer.choices)
+    message = {"role": "assistant", "content": answer.text}
+    choices = [
+        {"index": index, "message": message, "finish_reason": answer.finish_reason}
+        for index in indices
+    ]
+    body = _envelope(model, "chat.completion", answer, choices) | _usage_fields(answer.usage)
+    pieces = tuple(_piece(script, index, answer.text, answer.finish_reason) for index in indices)
+    return Event(msgspec.json.encode(body), pieces, answer.usage, model)
 
 
-def _chunks(model: str, script: Script, call: Call) -> list[Event]:
-    reply = _left_of(script, call)
-    words = re.findall(r"\s*\S+\s?", reply) or [reply]
-    kind = "chat.completion.chunk"
+def _chunks(model: str, script: Script, answer: _Answer) -> list[Event]:
+    """A word after the other, each for every choice; then the end."""
+    indices = range(answer.choices)
     events = []
-    for position, word in enumerate(words):
-        role = {"role": "assistant"} if position == 0 else {}
-        body = _envelope(model, kind, {"delta": role | {"content": word}, "finish_reason": None})
-        events.append(Event(msgspec.json.encode(body), (_piece(script, word),), None, model))
-    usage = _usage(script, call, reply)
-    last = _envelope(model, kind, {"delta": {}, "finish_reason": "stop"}) | _usage_fields(usage)
-    events.append(
-        Event(msgspec.json.encode(last), (ChoicePiece(0, finish_reason="stop"),), usage, model)
-    )
-    return events
+    for position, word in enumerate(_WORDS.findall(answer.text) or [answer.text]):
+        delta = ({"role": "assistant"} if position == 0 else {}) | {"content": word}
+        events += [_chunk(model, answer, _piece(script, index, word), delta) for index in indices]
+    ends = [ChoicePiece(index, finish_reason=answer.finish_reason) for index in indices]
+    events += [_chunk(model, answer, end, {}) for end in ends[:-1]]
+    return [*events, _chunk(model, answer, ends[-1], {}, answer.usage)]
+
+
+def _chunk(
+    model: str,
+    answer: _Answer,
+    piece: ChoicePiece,
+    delta: dict[str, str],
+    usage: Usage | None = None,
+) -> Event:
+    choice = {"index": piece.index, "delta": delta, "finish_reason": piece.finish_reason}
+    body = _envelope(model, "chat.completion.chunk", answer, [choice]) | _usage_fields(usage)
+    return Event(msgspec.json.encode(body), (piece,), usage, model)
