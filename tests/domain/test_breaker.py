@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -84,6 +85,9 @@ def told(breaker: Breaker, signal: Signal) -> Breaker:
     match signal:
         case Signal.SUCCEEDED:
             return after(breaker, None, NOW, 0.5)
+        case Signal.SUCCEEDED_MEANWHILE:
+            waited_for = msgspec.structs.replace(breaker, asked_until_us=NOW + 1)
+            return after(waited_for, None, NOW, 0.5)
         case Signal.BUSY:
             return after(breaker, busy(429, 7), NOW, 0.5)
         case Signal.PAUSE_OVER:
@@ -114,6 +118,7 @@ def test_the_breaker_goes_by_its_table(state: State, signal: Signal) -> None:
         (State.OPEN, Signal.FAILED_ONCE_TOO_OFTEN, State.OPEN),
         (State.OPEN, Signal.PAUSE_OVER, State.HALF_OPEN),
         (State.OPEN, Signal.SUCCEEDED, State.CLOSED),
+        (State.OPEN, Signal.SUCCEEDED_MEANWHILE, State.OPEN),
         (State.HALF_OPEN, Signal.FAILED, State.OPEN),
         (State.HALF_OPEN, Signal.BUSY, State.OPEN),
         (State.HALF_OPEN, Signal.SUCCEEDED, State.CLOSED),
@@ -186,6 +191,21 @@ def test_a_shorter_retry_after_shortens_no_pause() -> None:
     assert breaker.wait_us(NOW) == 60 * US_PER_S
 
 
+@pytest.mark.parametrize("end", [None, refused(400)])
+def test_requests_that_were_under_way_shorten_no_retry_after(end: UpstreamRefused | None) -> None:
+    """Their answers say that the deployment is there, not that it has room again; a pause for
+    failures they do end.
+    """
+    breaker = after(failing(FAILURES_TO_OPEN), busy(429, 60), NOW, 0.5)
+    answered = after(breaker, end, NOW + 1, 0.5)
+    assert not answered.lets_through(NOW + 60 * US_PER_S - 1)
+    assert answered.lets_through(NOW + 60 * US_PER_S)
+    assert after(answered, end, NOW + 60 * US_PER_S, 0.5) == CLOSED
+    slept = after(after(CLOSED, busy(429, 1), NOW, 0.5), end, NOW + US_PER_S, 0.5)
+    assert slept == CLOSED
+    assert after(failing(FAILURES_TO_OPEN), end, NOW, 0.5) == CLOSED
+
+
 def test_busy_without_a_time_is_a_short_pause() -> None:
     """429 alone says as much."""
     assert after(CLOSED, refused(429), NOW, 0.5).wait_us(NOW) == FIRST_PAUSE_US
@@ -256,6 +276,14 @@ class Requests(RuleBasedStateMachine):
         if self.breaker.state is not before.state:
             self.probes.clear()
 
+    def answered(self) -> None:
+        """It is there, and closed unless it asked to be left alone."""
+        self.failures = 0
+        if self.now_us < self.left_alone_until_us:
+            assert self.breaker.wait_us(self.now_us) == self.left_alone_until_us - self.now_us
+        else:
+            assert self.breaker == CLOSED
+
     @rule(us=st.integers(0, 2 * PROBE_EVERY_US) | st.integers(0, 2 * LONGEST_RETRY_AFTER_US))
     def time_passes(self, us: int) -> None:
         """A moment, or hours."""
@@ -279,15 +307,13 @@ class Requests(RuleBasedStateMachine):
     def it_answers(self, share: float) -> None:
         """Whoever gets an answer shows that it is back."""
         self.told(None, share)
-        self.failures = self.left_alone_until_us = 0
-        assert self.breaker == CLOSED
+        self.answered()
 
     @rule(status=st.sampled_from(CLIENT_ERRORS), share=SHARES)
     def a_client_errs(self, status: int, share: float) -> None:
         """That never opens it."""
         self.told(refused(status), share)
-        self.failures = self.left_alone_until_us = 0
-        assert self.breaker.state is State.CLOSED
+        self.answered()
 
     @rule(error=st.sampled_from(FAILURES), share=SHARES)
     def it_fails(self, error: UpstreamError, share: float) -> None:
@@ -324,3 +350,4 @@ class Requests(RuleBasedStateMachine):
 
 
 TestRequests = Requests.TestCase
+TestRequests.settings = settings(max_examples=60, stateful_step_count=40)

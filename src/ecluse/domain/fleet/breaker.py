@@ -44,6 +44,8 @@ class Signal(Enum):
     """What a breaker is told."""
 
     SUCCEEDED = "succeeded"
+    SUCCEEDED_MEANWHILE = "succeeded_meanwhile"
+    """It had begun before the deployment asked to be left alone, and that time is not over."""
     FAILED = "failed"
     FAILED_ONCE_TOO_OFTEN = "failed_once_too_often"
     BUSY = "busy"
@@ -53,17 +55,20 @@ class Signal(Enum):
 
 TRANSITIONS: Mapping[tuple[State, Signal], State] = {
     (State.CLOSED, Signal.SUCCEEDED): State.CLOSED,
+    (State.CLOSED, Signal.SUCCEEDED_MEANWHILE): State.CLOSED,
     (State.CLOSED, Signal.FAILED): State.CLOSED,
     (State.CLOSED, Signal.FAILED_ONCE_TOO_OFTEN): State.OPEN,
     (State.CLOSED, Signal.BUSY): State.OPEN,
     (State.CLOSED, Signal.PAUSE_OVER): State.CLOSED,
     # Answers of requests that began before it opened: one that arrives says that it is back.
     (State.OPEN, Signal.SUCCEEDED): State.CLOSED,
+    (State.OPEN, Signal.SUCCEEDED_MEANWHILE): State.OPEN,
     (State.OPEN, Signal.FAILED): State.OPEN,
     (State.OPEN, Signal.FAILED_ONCE_TOO_OFTEN): State.OPEN,
     (State.OPEN, Signal.BUSY): State.OPEN,
     (State.OPEN, Signal.PAUSE_OVER): State.HALF_OPEN,
     (State.HALF_OPEN, Signal.SUCCEEDED): State.CLOSED,
+    (State.HALF_OPEN, Signal.SUCCEEDED_MEANWHILE): State.CLOSED,
     (State.HALF_OPEN, Signal.FAILED): State.OPEN,
     (State.HALF_OPEN, Signal.FAILED_ONCE_TOO_OFTEN): State.OPEN,
     (State.HALF_OPEN, Signal.BUSY): State.OPEN,
@@ -73,7 +78,8 @@ TRANSITIONS: Mapping[tuple[State, Signal], State] = {
 
 class Breaker(msgspec.Struct, frozen=True):
     """Times are microseconds of one clock. ``failures`` counts those in a row, ``openings`` how
-    often it opened since it last was closed; ``until_us`` is when the pause is over, and
+    often it opened since it last was closed; ``until_us`` is when the pause is over,
+    ``asked_until_us`` until when the deployment itself asked to be left alone, and
     ``probed_at_us`` when the last request was let through to see.
     """
 
@@ -82,6 +88,7 @@ class Breaker(msgspec.Struct, frozen=True):
     openings: int = 0
     until_us: int = 0
     probed_at_us: int | None = None
+    asked_until_us: int = 0
 
     def at(self, now_us: int) -> Breaker:
         """The breaker once time has passed."""
@@ -113,9 +120,14 @@ class Breaker(msgspec.Struct, frozen=True):
             return max(0, self.until_us - now_us)
         return max(0, (self.probed_at_us or now_us) + PROBE_EVERY_US - now_us)
 
-    def succeeded(self) -> Breaker:
+    def succeeded(self, now_us: int) -> Breaker:
         """The breaker after an answer came."""
-        return CLOSED
+        breaker, until_us = self.at(now_us), self.asked_until_us
+        meanwhile = now_us < until_us
+        signal = Signal.SUCCEEDED_MEANWHILE if meanwhile else Signal.SUCCEEDED
+        if TRANSITIONS[breaker.state, signal] is State.CLOSED:
+            return CLOSED
+        return Breaker(State.OPEN, until_us=until_us, asked_until_us=until_us)
 
     def failed(self, now_us: int, share: float) -> Breaker:
         """The breaker after a failure; ``share`` from 0 to 1 is drawn at random, so that not
@@ -135,9 +147,14 @@ class Breaker(msgspec.Struct, frozen=True):
     def busy(self, now_us: int, wait_us: int) -> Breaker:
         """The breaker after the deployment asked to be left alone for so long (Retry-After)."""
         breaker = self.at(now_us)
-        until_us = now_us + min(wait_us, LONGEST_RETRY_AFTER_US)
-        state = TRANSITIONS[breaker.state, Signal.BUSY]
-        return Breaker(state, breaker.failures, breaker.openings, max(until_us, breaker.until_us))
+        asked_until_us = now_us + min(wait_us, LONGEST_RETRY_AFTER_US)
+        return Breaker(
+            TRANSITIONS[breaker.state, Signal.BUSY],
+            breaker.failures,
+            breaker.openings,
+            until_us=max(asked_until_us, breaker.until_us),
+            asked_until_us=max(asked_until_us, breaker.asked_until_us),
+        )
 
 
 CLOSED = Breaker()
@@ -152,7 +169,7 @@ def after(breaker: Breaker, error: EcluseError | None, now_us: int, share: float
     shows that the deployment is there.
     """
     if error is None:
-        return breaker.succeeded()
+        return breaker.succeeded(now_us)
     if not isinstance(error, UpstreamError):
         return breaker
     # Where nobody answered, the time is our guess.
@@ -162,7 +179,7 @@ def after(breaker: Breaker, error: EcluseError | None, now_us: int, share: float
             wait_us = FIRST_PAUSE_US if asked_for_s is None else asked_for_s * US_PER_S
             return breaker.busy(now_us, wait_us)
         if error.upstream_status not in REFUSALS_OF_OURS:
-            return breaker.succeeded()
+            return breaker.succeeded(now_us)
     if asked_for_s:
         return breaker.busy(now_us, asked_for_s * US_PER_S)
     return breaker.failed(now_us, share)
