@@ -40,17 +40,21 @@ class Breakers:
         name = deployment.name
         if error is None and name not in self._not_closed:
             return
+        now_us = self._now_us()
         before = self._not_closed.get(name, CLOSED)
-        breaker = after(before, error, self._now_us(), share(self._clock))
-        self._asked_to_wait.pop(name, None)
+        breaker = after(before, error, now_us, share(self._clock))
         if breaker == CLOSED:
             self._not_closed.pop(name, None)
         else:
             self._not_closed[name] = breaker
-            if isinstance(error, UpstreamRefused):
-                self._asked_to_wait[name] = error
+        worse = breaker.failures > before.failures or breaker.asked_until_us > before.asked_until_us
+        if worse and isinstance(error, UpstreamRefused):
+            self._asked_to_wait[name] = error
+        elif breaker == CLOSED or (worse and now_us >= breaker.asked_until_us):
+            self._asked_to_wait.pop(name, None)
         if breaker.state is not before.state:
-            logger.warning("%s: breaker %s: %s", name, breaker.state.value, error or "it is back")
+            why = "it is back" if breaker.state is State.CLOSED else error
+            logger.warning("%s: breaker %s: %s", name, breaker.state.value, why)
 
     def wait_s(self, deployments: Iterable[Deployment]) -> float:
         """Seconds until the first of some deployments may be asked; 0 where one may be now."""
