@@ -27,12 +27,16 @@ MUST_CALL = AnswerFormat(tools={"add": SCHEMA, "now": None}, must_call=True)
 JSON_OR_TOOLS = AnswerFormat(schema=SCHEMA, tools={"add": SCHEMA})
 
 CONTENTS = ['{"a":1}', '{"a":"x"}', "[1]", "", "Ünïcode 🙂", '{"a":', ' {"a": 1}\n']
-CALLS = st.tuples(
-    st.sampled_from(["add", "now", "other", ""]),
-    st.sampled_from(['{"a":1}', '{"a":null}', "{}", "", "[]", '{"a":1', "Ünïcode"]),
-)
+ARGUMENTS = ['{"a":1}', '{"a":null}', "{}", "", "[]", '{"a":1', "Ünïcode"]
+GOOD_CALLS = st.sampled_from([("add", '{"a":1}'), ("add", '{"a": 12, "b": "🙂"}'), ("now", "{}")])
+CALLS = st.tuples(st.sampled_from(["add", "now", "other", ""]), st.sampled_from(ARGUMENTS))
 CHOICES = st.lists(
-    st.tuples(st.sampled_from(CONTENTS), st.lists(CALLS, max_size=3)), min_size=1, max_size=3
+    st.tuples(
+        st.sampled_from(CONTENTS),
+        st.lists(GOOD_CALLS, max_size=2) | st.lists(GOOD_CALLS | CALLS, max_size=3),
+    ),
+    min_size=1,
+    max_size=3,
 )
 FORMATS = st.sampled_from([FREE, JSON_OBJECT, BY_SCHEMA, TOOLS, MUST_CALL, JSON_OR_TOOLS])
 
