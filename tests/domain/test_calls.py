@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecluse.api.chat_request import read_chat_request
-from ecluse.domain.catalog.deployments import Acceptance, Deployment, Offer
-from ecluse.domain.routing.calls import adds_logprobs, call_for
+from ecluse.domain.catalog.deployments import Acceptance, Continuation, Deployment, Offer
+from ecluse.domain.routing.calls import adds_logprobs, call_for, may_show_logprobs
+from ecluse.domain.routing.continuation import Resumption
 from ecluse.domain.values.request import ChatRequest
 
 PLACE = Deployment("here/m", "m", "here", "here", Offer("theirs"))
@@ -41,7 +42,13 @@ KNOWN = st.fixed_dictionaries(
         ),
         "max_tokens": st.integers(1, 100),
     },
-).filter(lambda body: body.get("logprobs") or not body.get("top_logprobs"))
+).map(
+    lambda body: {
+        name: value
+        for name, value in body.items()
+        if name != "top_logprobs" or body.get("logprobs")  # else it is refused
+    }
+)
 
 
 def request(body: dict[str, Any], indent: int | None = None) -> ChatRequest:
@@ -138,3 +145,59 @@ def test_tools_keep_their_order() -> None:
     raw = json.dumps(tools).encode()
     body = call_for(request(BASE | {"tools": tools}), PLACE, JUDGED).body
     assert raw in body
+
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize("judged", [True, False])
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("tools", [True, False])
+@pytest.mark.parametrize("gives", [True, False, None])
+@pytest.mark.parametrize("in_tool_streams", [True, False, None])
+def test_logprobs_are_not_asked_for_where_they_are_refused(
+    judged: bool, streams: bool, tools: bool, gives: bool | None, in_tool_streams: bool | None
+) -> None:
+    """Some give none, some none in streams with tools; what is unknown is tried."""
+    offer = Offer("theirs", gives_logprobs=gives, logprobs_in_tool_streams=in_tool_streams)
+    place = msgspec.structs.replace(PLACE, offer=offer)
+    asked = request(BASE | {"stream": streams} | ({"tools": [TOOL]} if tools else {}))
+    refused = gives is False or (streams and tools and in_tool_streams is False)
+    assert may_show_logprobs(asked, offer) is not refused
+    acceptance = JUDGED if judged else UNJUDGED
+    assert adds_logprobs(asked, place, acceptance) is (judged and not refused)
+    body = json.loads(call_for(asked, place, acceptance).body)
+    assert ("logprobs" in body) is (judged and not refused)
+
+
+@given(
+    known=KNOWN,
+    unknown=UNKNOWN,
+    how=st.sampled_from(["prefill", "prefix", "continue_final_message"]),
+    tokens=st.integers(0, 120),
+)
+def test_going_on_changes_the_messages_and_the_limit(
+    known: dict[str, Any], unknown: dict[str, Any], how: Continuation, tokens: int
+) -> None:
+    """And what the server's way of asking needs; all other members stay byte for byte."""
+    asked = request(BASE | known | unknown)
+    place = msgspec.structs.replace(PLACE, offer=Offer("theirs", continuation=how))
+    at = Resumption("Once upon", " a ti", tokens)
+    plain = msgspec.json.decode(call_for(asked, place, UNJUDGED).body, type=dict[str, msgspec.Raw])
+    call = call_for(asked, place, UNJUDGED, at)
+    fields = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
+    may_change = {"messages", "max_tokens"}
+    if how == "continue_final_message":
+        may_change |= {"continue_final_message", "add_generation_prompt"}
+    for name in {*plain, *fields} - may_change:
+        assert bytes(fields[name]) == bytes(plain[name])
+    told = json.loads(call.body)
+    begun = {"role": "assistant", "content": "Once upon"}
+    if how == "prefix":
+        begun |= {"prefix": True}
+    assert told["messages"] == [*BASE["messages"], begun]
+    assert told.get("continue_final_message", False) is (how == "continue_final_message")
+    assert told.get("add_generation_prompt", True) is (how != "continue_final_message")
+    limit = known.get("max_tokens")
+    assert told.get("max_tokens") == (None if limit is None else max(1, limit - tokens))
+    assert call.texts == ("hi", "Once upon"), "what is read is counted"

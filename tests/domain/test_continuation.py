@@ -321,7 +321,7 @@ def test_all_else_stays_as_it_came() -> None:
 
 
 @given(
-    prompt=st.integers(0, 100),
+    prompt=st.integers(1, 100),
     completion=st.integers(0, 100),
     prefix=st.integers(0, 150),
     cached=st.none() | st.integers(0, 100),

@@ -100,8 +100,8 @@ class MemberBuilder:
             name = f"{entry.name}/{model.name}"
             silence_s = _longest_silence_s(entry)
             engine = self._engines.obtain(name, settings, self._session, silence_s)
-            named = {model.name: Named(model.name, terms)}
-            yield Member(name, engine, place=entry.name, named=named, patience=_patience(entry))
+            named = Named(model.name, Offer(model.name), terms)
+            yield Member(name, engine, place=entry.name, models=(named,), patience=_patience(entry))
 
 
 def _scripted(entry: schema.ScriptedUpstream) -> Member:

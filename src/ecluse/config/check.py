@@ -12,8 +12,10 @@ from ecluse.config.locate import KeyPath
 from ecluse.config.prices import nano_per_million
 from ecluse.config.schema import (
     Configuration,
+    GgufEntry,
     HttpUpstream,
     LlamaCppUpstream,
+    ModelEntry,
     Price,
     RouteEntry,
     ScriptedUpstream,
@@ -105,7 +107,8 @@ def _address(url: str, path: KeyPath) -> Iterator[Fault]:
 
 
 def _prices(upstream: HttpUpstream | LlamaCppUpstream, at: int) -> Iterator[tuple[KeyPath, Price]]:
-    for number, entry in enumerate(upstream.models):
+    models: tuple[ModelEntry | GgufEntry, ...] = upstream.models
+    for number, entry in enumerate(models):
         if entry.price is not None:
             yield ("upstreams", at, "models", number, "price"), entry.price
 
