@@ -86,7 +86,7 @@ def add_weights(writer: GGUFWriter, model: Llama) -> None:
 
 
 def encoded(weight: Tensor, *, small: bool) -> tuple[np.ndarray, GGMLQuantizationType]:
-    """Norms in f32; matrices in f16 if ``small``, or if their rows are no whole blocks, else q8_0."""
+    """Norms in f32; matrices in f16 if ``small`` or if rows are no whole blocks, else q8_0."""
     values = weight.numpy().astype(np.float32)
     if values.ndim == 1:
         return values, GGMLQuantizationType.F32

@@ -43,13 +43,15 @@ class Kind(NamedTuple):
 
 
 EASY: tuple[Kind, ...] = (
-    Kind("add", 3),
-    *(Kind("sort", items) for items in (8, 12, 16)),
+    *(Kind("add", digits) for digits in (2, 3)),
+    Kind("sort", 4),
+    Kind("reverse", 5),
     Kind("chain", 2),
 )
 HARD: tuple[Kind, ...] = (
-    *(Kind("reverse", letters) for letters in (7, 9, 11, 13, 15)),
-    *(Kind("chain", digits) for digits in (3, 4)),
+    Kind("add", 4),
+    *(Kind("reverse", letters) for letters in (7, 9, 11, 15)),
+    Kind("chain", 3),
 )
 SPECIALIST_KINDS = tuple(Kind("multiply", digits) for digits in (2, 3, 4))
 """What the specialist was made for; the mix has none of it."""
