@@ -167,7 +167,7 @@ def _cascade(results: Sequence[StrategyResult], fitted: Fit) -> str:
         lines.append(f"| {rung.name} | {shown} | {commits} | {asked:.1%} |")
     lines += [
         "",
-        f"Fitted on {fitted.items} calibration items: the least compute that keeps 99.8 % of",
+        f"Fitted on {fitted.items} calibration items: the least compute that keeps 99.6 % of",
         f"{largest.name}'s right answers there, and early commits that cost at most 0.2 points.",
         f"The cascade was right in {fitted.accuracy:.4f} of them, {largest.name} in",
         f"{fitted.last_accuracy:.4f}; it took {fitted.cost_share:.1%} of the compute.",
