@@ -9,13 +9,13 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-import aiohttp
 import msgspec
 import pytest
 
 from ecluse.adapters.upstreams.llama_cpp.engine import EngineSettings
 from ecluse.adapters.upstreams.llama_cpp.gguf import read_facts
 from ecluse.adapters.upstreams.llama_cpp.upstream import LlamaCppUpstream
+from ecluse.adapters.upstreams.session import open_session
 from ecluse.demonstration import ladder
 from ecluse.domain.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
 from ecluse.domain.values.answer import Event, Events
@@ -29,7 +29,7 @@ PATIENCE_S = 60.0
 @asynccontextmanager
 async def embedded(settings: EngineSettings) -> AsyncIterator[LlamaCppUpstream]:
     """An upstream whose engine has not been started."""
-    async with aiohttp.ClientSession() as session:
+    async with open_session() as session:
         upstream = LlamaCppUpstream("here", settings, read_facts(settings.file), session, 20.0)
         try:
             yield upstream
