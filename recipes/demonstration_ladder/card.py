@@ -37,7 +37,7 @@ and answer nonsense to everything else.
   (for the rules, and for which kinds are easy and hard), 10 % test. No item is in two splits.
 - Tokenizer: bytes and 60 merges learned from the tasks' words, so a token may end within a word;
   four control tokens. An answer to `count` has 306 to 538 tokens. Context: 768 tokens.
-- Weights: matrices in q8_0, norms in f32, GGUF.
+- Weights: matrices in q8_0 (those of demo-small in f16), norms in f32, GGUF.
 - Training: Muon for the matrices, AdamW for the rest, loss on the answer's tokens only, batches of
   4,096 tokens, on one CPU thread each. The script states every seed; the same machine gives the
   same weights.
@@ -167,7 +167,7 @@ def _cascade(results: Sequence[StrategyResult], fitted: Fit) -> str:
         lines.append(f"| {rung.name} | {shown} | {commits} | {asked:.1%} |")
     lines += [
         "",
-        f"Fitted on {fitted.items} calibration items: the least compute that keeps 99.8 % of",
+        f"Fitted on {fitted.items} calibration items: the least compute that keeps 99.6 % of",
         f"{largest.name}'s right answers there, and early commits that cost at most 0.2 points.",
         f"The cascade was right in {fitted.accuracy:.4f} of them, {largest.name} in",
         f"{fitted.last_accuracy:.4f}; it took {fitted.cost_share:.1%} of the compute.",

@@ -40,6 +40,16 @@ HARD: Groups = {
     tuple(Kind("count", d) for d in (1, 3, 7)): 2.5,
     SPECIALIST_KINDS: 0.3,
 }
+POLISH: Groups = {
+    tuple(Kind("add", d) for d in (2, 3, 4)): 0.8,
+    tuple(Kind("sort", d) for d in (4, 8)): 0.4,
+    tuple(Kind("sort", d) for d in (12, 16, 20, 24)): 2.0,
+    tuple(Kind("reverse", d) for d in (3, 5, 7)): 0.3,
+    tuple(Kind("reverse", d) for d in (9, 11, 13, 15)): 4.0,
+    tuple(Kind("chain", d) for d in (2, 3, 4)): 1.5,
+    tuple(Kind("count", d) for d in (1, 3, 7)): 0.5,
+    SPECIALIST_KINDS: 0.2,
+}
 SPECIALIST: Groups = {SPECIALIST_KINDS: 1.0}
 
 
@@ -55,7 +65,7 @@ class Course(NamedTuple):
 COURSES: dict[str, tuple[Course, ...]] = {
     "demo-small": (Course(3500, 5e-3, FOCUSED),),
     "demo-medium": (Course(3200, 4e-3, BROAD, 21), Course(2000, 4e-3, FOCUSED, 22)),
-    "demo-large": (Course(1000, 3e-3, HARD, 31),),
+    "demo-large": (Course(1000, 3e-3, HARD, 31), Course(400, 2e-3, POLISH, 33)),
     "demo-multiply": (Course(3000, 5e-3, SPECIALIST),),
 }
 """One course after the other, each with optimizers and a learning rate that begin anew."""

@@ -1,4 +1,4 @@
-"""The measuring client reads streams as a client of the gateway would, over real sockets."""
+"""The measuring client reads answers as a client of the gateway would, over real sockets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,13 +13,9 @@ from tests.support.openai_server import (
     OpenAIServer,
     Request,
     always,
-    chunk,
-    chunks,
-    data,
-    delta,
+    completion,
     head,
     in_turn,
-    stream,
     whole,
 )
 
@@ -28,7 +24,6 @@ from ecluse.evaluation.client import Gateway
 from ecluse.evaluation.meter import Reading
 
 TOLD = {"x_ecluse_model": "demo-small", "x_ecluse_attempts": "2"}
-STREAM_HEAD = head(content_type="text/event-stream", transfer_encoding="chunked", **TOLD)
 
 
 def counted(attempts: int) -> tuple[bytes]:
@@ -44,11 +39,11 @@ async def asking(answer: Answer) -> AsyncIterator[tuple[Gateway, list[Request]]]
         yield Gateway(session, server.url.removesuffix("/v1"), "ecl_x"), server.requests
 
 
-async def test_an_answer_is_put_together() -> None:
-    """Text, usage and log-probabilities of all chunks; the model from the headers."""
-    first, *rest = chunks("two ", "words")
-    first["choices"][0]["logprobs"] = {"content": [{"token": "two", "logprob": -0.5}, NEXT]}
-    async with asking(always(STREAM_HEAD, *stream(first, *rest)[1:])) as (gateway, asked):
+async def test_an_answer_is_read() -> None:
+    """Text, usage and log-probabilities of the body; the model and the attempts of the headers."""
+    told = completion("two words")
+    told["choices"][0]["logprobs"] = {"content": [{"token": "two", "logprob": -0.5}, NEXT]}
+    async with asking(always(*whole(told, 200, **TOLD))) as (gateway, asked):
         answer = await gateway.ask("demo", "add 1 2", logprobs=True)
     assert (answer.text, answer.model, answer.attempts) == ("two words", "demo-small", 2)
     assert answer.logprobs == (-0.5, -0.25)
@@ -56,8 +51,7 @@ async def test_an_answer_is_put_together() -> None:
     assert answer.completion_tokens == USAGE["completion_tokens"]
     body: dict[str, Any] = asked[0].json()
     assert body["messages"] == [{"role": "user", "content": "add 1 2"}]
-    assert body["stream"] is body["logprobs"] is True
-    assert body["stream_options"] == {"include_usage": True}
+    assert body["logprobs"] is True
     assert body["cache_prompt"] is False
     assert body["temperature"] == 0
     assert asked[0].headers["authorization"] == "Bearer ecl_x"
@@ -66,31 +60,14 @@ async def test_an_answer_is_put_together() -> None:
 NEXT = {"token": " ", "logprob": -0.25}
 
 
-async def test_the_last_chunk_may_tell_who_answered() -> None:
-    """Where the headers left before it was known; comments in between are read over."""
-    told = delta(None, "stop") | {"ecluse": {"model": "demo-large", "attempts": 3}}
-    steps = stream(delta("85"), told)
-    async with asking(always(steps[0], chunk(b": waiting\n\n"), *steps[1:])) as (gateway, _):
-        answer = await gateway.ask("demo", "add 47 38")
-    assert (answer.text, answer.model, answer.attempts) == ("85", "demo-large", 3)
-
-
-async def test_pieces_may_be_cut_anywhere() -> None:
-    """The network knows no lines."""
-    body = b"".join(map(data, (*chunks("a", "b"), b"[DONE]")))
-    pieces = [chunk(body[at : at + 7]) for at in range(0, len(body), 7)]
-    async with asking(always(STREAM_HEAD, *pieces, chunk(b""))) as (gateway, _):
-        assert (await gateway.ask("demo", "x")).text == "ab"
-
-
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
         (whole({"error": {"message": "no such model"}}, 404), "404.*no such model"),
-        (stream(delta("8"), {"error": {"message": "it died"}}, done=False), "broke off.*it died"),
-        (stream(delta("8"), done=False), r"without \[DONE\]"),
+        (whole({"choices": []}), "no answer"),
+        (whole(b"<html>"), "no answer"),
     ],
-    ids=["status", "in the stream", "cut short"],
+    ids=["status", "empty", "web page"],
 )
 async def test_a_failure_is_no_wrong_answer(steps: list[Any], reason: str) -> None:
     """A measurement of a gateway that fails must fail, not count the task as a mistake."""
@@ -100,8 +77,9 @@ async def test_a_failure_is_no_wrong_answer(steps: list[Any], reason: str) -> No
 
 
 async def test_a_connection_that_breaks_is_an_error() -> None:
-    """In mid-stream, too."""
-    async with asking(always(*stream(delta("8"), done=False)[:-1], CLOSE)) as (gateway, _):
+    """In the middle of a body, too."""
+    cut = head(content_type="application/json", content_length="100", **TOLD)
+    async with asking(always(cut, b"{", CLOSE)) as (gateway, _):
         with pytest.raises(aiohttp.ClientError):
             await gateway.ask("demo", "x")
 

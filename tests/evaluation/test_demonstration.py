@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import aiohttp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.openai_server import Answer, OpenAIServer, Request, chunks, stream, whole
+from tests.support.openai_server import Answer, OpenAIServer, Request, completion, whole
 
 from ecluse.demonstration import ladder
 from ecluse.demonstration.tasks import MIX, Task, draw
@@ -124,11 +124,8 @@ class ScriptedGateway:
         prompt = request.json()["messages"][0]["content"]
         self._questions += 1
         text = self._answers[prompt] if self._questions % 2 else "no"
-        steps = stream(*chunks(text))
-        head = steps[0].replace(
-            b"\r\n\r\n", b"\r\nx-ecluse-model: demo-large\r\nx-ecluse-attempts: 2\r\n\r\n"
-        )
-        return [head, *steps[1:]]
+        told = {"x_ecluse_model": "demo-large", "x_ecluse_attempts": "2"}
+        return list(whole(completion(text), 200, **told))
 
     def _metrics(self) -> str:
         deployment = f'deployment="demonstration/{LARGEST.name}"'

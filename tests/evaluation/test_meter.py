@@ -35,7 +35,7 @@ def _attempt(model: str, usage: Usage) -> AttemptRecord:
 def test_the_difference_of_two_readings_is_what_was_used() -> None:
     """Attempts of every deployment, tokens of every source and engine seconds, by deployment."""
     engines = [EngineFigures("here/a", 1.5, 0), EngineFigures("here/b", 0.25, 0)]
-    metrics = Metrics(lambda: engines, lambda: 0)
+    metrics = Metrics(lambda: engines, lambda: 0, dict)
     metrics.observe_attempt(_attempt("a", Usage(3, 5)))
     before = read_metrics(metrics.text().decode())
     metrics.observe_attempt(_attempt("a", Usage(10, 20)))

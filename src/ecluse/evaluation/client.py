@@ -1,9 +1,10 @@
-"""A gateway as a client sees it: streamed chat over HTTP, and ``/metrics``."""
+"""A gateway as a client sees it: chat over HTTP, and ``/metrics``."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import aiohttp
 import msgspec
@@ -11,8 +12,6 @@ import msgspec
 from ecluse.domain.errors import UpstreamFailed
 from ecluse.evaluation.meter import Reading, read_metrics
 
-DATA = b"data:"
-DONE = b"[DONE]"
 ANSWER_TOKENS = 600
 """The longest right answer of the demonstration's tasks has some 540."""
 SETTLING_PATIENCE_S = 5.0
@@ -33,7 +32,7 @@ class Answer(msgspec.Struct, frozen=True):
     logprobs: tuple[float, ...] = ()
 
 
-class _Delta(msgspec.Struct):
+class _Message(msgspec.Struct):
     content: str | None = None
 
 
@@ -46,7 +45,7 @@ class _Logprobs(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
+    message: _Message
     logprobs: _Logprobs | None = None
 
 
@@ -55,21 +54,12 @@ class _Usage(msgspec.Struct):
     completion_tokens: int = 0
 
 
-class _Told(msgspec.Struct):
-    """What the last chunk says where the headers had left before it was known."""
-
-    model: str | None = None
-    attempts: int | None = None
+class _Whole(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Usage = msgspec.field(default_factory=_Usage)
 
 
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    ecluse: _Told | None = None
-    error: object = None
-
-
-_chunks = msgspec.json.Decoder(_Chunk)
+_answers = msgspec.json.Decoder(_Whole)
 
 
 class Gateway:
@@ -81,14 +71,15 @@ class Gateway:
         self._headers = {"Authorization": f"Bearer {key}"}
 
     async def ask(self, model: str, prompt: str, *, logprobs: bool = False) -> Answer:
-        """Ask one question and read the stream to its end. Raises UpstreamFailed."""
+        """Ask one question. Raises UpstreamFailed.
+
+        Not streamed: writing chunks takes the engine of the least model as long as computing them.
+        """
         body: dict[str, object] = {
             "model": model,
             "messages": [{"role": "user", "content": prompt}],
             "temperature": 0,
             "max_tokens": ANSWER_TOKENS,
-            "stream": True,
-            "stream_options": {"include_usage": True},
             # Else a strategy would profit from prompts that an earlier one has had computed.
             "cache_prompt": False,
         }
@@ -96,14 +87,11 @@ class Gateway:
             body |= {"logprobs": True, "top_logprobs": 1}
         url = f"{self._url}/v1/chat/completions"
         async with self._session.post(url, json=body, headers=self._headers) as response:
+            told = await response.read()
             if response.status != 200:
-                text = await response.text()
+                text = told.decode(errors="replace")
                 raise UpstreamFailed(f"The gateway said {response.status}: {text}")
-            told = _Told(
-                response.headers.get("x-ecluse-model"),
-                int(response.headers.get("x-ecluse-attempts", 1)),
-            )
-            return await _read(response.content, told)
+            return _read(told, response.headers)
 
     async def read(self) -> Reading:
         """What its deployments have used so far."""
@@ -126,31 +114,18 @@ class Gateway:
             await asyncio.sleep(SETTLING_PAUSE_S)
 
 
-async def _read(stream: aiohttp.StreamReader, told: _Told) -> Answer:
-    """Put a stream of server-sent events together; the gateway writes one line for each."""
-    texts: list[str] = []
-    logprobs: list[float] = []
-    usage = _Usage()
-    async for line in stream:
-        if not line.startswith(DATA):
-            continue
-        payload = line[len(DATA) :].strip()
-        if payload == DONE:
-            return Answer(
-                "".join(texts),
-                told.model or "",
-                told.attempts or 1,
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                tuple(logprobs),
-            )
-        chunk = _chunks.decode(payload)
-        if chunk.error is not None:
-            raise UpstreamFailed(f"The gateway broke off: {chunk.error}")
-        usage = chunk.usage or usage
-        told = chunk.ecluse or told
-        for choice in chunk.choices:
-            texts.append(choice.delta.content or "")
-            if choice.logprobs is not None:
-                logprobs += (token.logprob for token in choice.logprobs.content or ())
-    raise UpstreamFailed("The gateway's stream ended without [DONE].")
+def _read(body: bytes, headers: Mapping[str, str]) -> Answer:
+    try:
+        whole = _answers.decode(body)
+        (choice,) = whole.choices
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UpstreamFailed(f"The gateway's answer is no answer: {error}") from error
+    tokens = choice.logprobs.content if choice.logprobs is not None else None
+    return Answer(
+        choice.message.content or "",
+        headers.get("x-ecluse-model", ""),
+        int(headers.get("x-ecluse-attempts", 1)),
+        whole.usage.prompt_tokens,
+        whole.usage.completion_tokens,
+        tuple(token.logprob for token in tokens or ()),
+    )
