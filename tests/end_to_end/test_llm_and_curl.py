@@ -149,4 +149,6 @@ def test_llm_knows_what_was_used(llm: Llm) -> None:
 
 def test_llm_shows_our_errors(llm: Llm) -> None:
     """What went wrong reaches the user as a message."""
-    assert "out of memory" in llm("-m", "our-broken", "hello", code=1)
+    told = llm("-m", "our-broken", "hello", code=1)
+    # It asks three times, and others did before: then the breaker answers.
+    assert "out of memory" in told or "left alone for a while" in told

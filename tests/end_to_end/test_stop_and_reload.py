@@ -48,9 +48,10 @@ def test_a_hangup_during_the_start_is_a_reload(start: Starter, mock: MockServer)
     """The file was read already and may have changed; the process does not end."""
     slow = f'[[upstreams]]\nkind = "http"\nname = "asked"\nurl = "{mock.hesitant_url}"\n'
     gateway = start.prepare(ALONE + slow)
+    hesitated = mock.hesitated
     starting = threading.Thread(target=gateway.start)
     starting.start()
-    until(lambda: mock.hesitating, 30, "the upstream is asked what it serves")
+    until(lambda: mock.hesitated > hesitated, 30, "the upstream is asked what it serves")
     gateway.file.write_text(ALONE + '[[upstreams]]\nkind = "scripted"\nname = "new"\n', "utf-8")
     gateway.signal(signal.SIGHUP)
     starting.join()
