@@ -36,7 +36,7 @@ def main() -> None:
         server = _start(settings)
     except Exception as error:
         _answer(answers, {"error": str(error) or type(error).__name__})
-        os._exit(1)
+        sys.exit(1)  # which has the engine write the rest of its log
     _answer(answers, {"url": server.listening_address})
     while sys.stdin.read(1):
         pass

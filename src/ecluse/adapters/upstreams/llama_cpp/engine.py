@@ -24,6 +24,8 @@ CHILD_MODULE = "ecluse.adapters.upstreams.llama_cpp.child"
 START_PATIENCE_S = 600.0
 """Large models on slow disks load for minutes."""
 STOP_PATIENCE_S = 5.0
+LAST_WORDS_S = 5.0
+"""How long a child that failed may take to write the rest of its log, in which the reason is."""
 LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0
 """A child that served for so long did not die of what the one before it died of."""
@@ -171,6 +173,7 @@ class Engine:
                 raise self._unreachable(f"not ready after {START_PATIENCE_S:.0f} s") from error
             raise
         if "url" not in told or watch.done():
+            await asyncio.wait((watch,), timeout=LAST_WORDS_S)
             await _end(process, watch)
             reason = self._last_words(told.get("error"))
             if await asyncio.to_thread(_is_broken, self._settings.file):
