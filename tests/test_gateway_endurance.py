@@ -237,6 +237,34 @@ async def test_a_breaker_spares_what_is_down() -> None:
     assert len(down.calls) == 3
 
 
+async def test_a_deployment_is_back_as_soon_as_it_begins_to_answer() -> None:
+    """The one request that is let through to see need not end before others may follow."""
+    only = server(failure=AWAY)
+    house = House([only], real_time=True)
+    for _ in range(3):
+        with pytest.raises(UpstreamError):
+            await house.ask(asked())
+    assert house.breakers.open_now()
+    only._script = server("one two", piece_s=AGES_S)._script
+    async with asyncio.timeout(10):
+        while house.breakers.wait_s(house.deployments) > 0:  # noqa: ASYNC110 (nothing tells of time)
+            await asyncio.sleep(0.01)
+        async with aclosing(house.answer(asked())) as probe:
+            assert text_of([await anext(probe)]) == "one "
+            async with aclosing(house.answer(asked())) as other:
+                assert text_of([await anext(other)]) == "one "
+
+
+async def test_to_begin_well_and_break_off_opens_a_breaker_too() -> None:
+    """Else a deployment that always dies in mid-answer would be asked for ever."""
+    only = server("one two three", failure=BROKE_OFF, failure_after=1)
+    house = House([only])
+    for _ in range(3):
+        with pytest.raises(UpstreamTruncated):
+            await house.ask(asked())
+    assert house.breakers.open_now()
+
+
 async def test_when_all_are_down_it_says_when_to_come_back() -> None:
     """A true HTTP error with Retry-After, and nobody is asked."""
     down = server(failure=AWAY)

@@ -14,7 +14,7 @@ from tests.support.virtual_time import VirtualTimeLoop
 
 from ecluse.adapters.store.memory import MemoryLedger
 from ecluse.domain.catalog.deployments import Acceptance, Deployment, Offer
-from ecluse.domain.errors import UpstreamError
+from ecluse.domain.errors import EcluseError, UpstreamError
 from ecluse.domain.ledger.attempt_record import AttemptRecord
 from ecluse.domain.routing.course import Turn
 from ecluse.domain.routing.plan import PlannedStage
@@ -22,6 +22,7 @@ from ecluse.domain.values.answer import ChoicePiece, Event, Events, Outcome
 from ecluse.domain.values.identifiers import RequestId
 from ecluse.domain.values.request import Call
 from ecluse.runtime.attempts import Asked, Attempt, Attempts
+from ecluse.runtime.breakers import Breakers
 from ecluse.runtime.ledger_writer import LedgerWriter
 from ecluse.runtime.race import first_to_begin
 from ecluse.runtime.settlement import Settlement
@@ -78,6 +79,18 @@ class Runner:
         """See Upstream.close."""
 
 
+class Listening(Breakers):
+    """Breakers that keep what they were told of ends."""
+
+    def __init__(self, heard: list[tuple[str, object]]) -> None:
+        super().__init__(Ticking())
+        self._heard = heard
+
+    def ended(self, deployment: Deployment, error: EcluseError | None) -> None:
+        """Keep it."""
+        self._heard.append((deployment.upstream, error))
+
+
 class Track:
     """A race of two runners, named ``lead`` and ``backup``."""
 
@@ -93,7 +106,7 @@ class Track:
             self.runners.__getitem__,
             self._settlement,
             Ticking(),
-            lambda deployment, error: self.heard.append((deployment.upstream, error)),
+            Listening(self.heard),
         )
 
     async def run(self, after_s: float | None) -> str:

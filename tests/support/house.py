@@ -127,6 +127,7 @@ class House:
                 )
                 for name, server in places.items()
             )
+        self.deployments = [each for places in deployments.values() for each in places]
         route = Route("auto", tuple(Stage(model, acceptance) for model in deployments))
         fleet = Fleet(deployments, {"auto": route})
         self.ledger = TroubledLedger()
@@ -134,7 +135,7 @@ class House:
         self.settlement = Settlement(self.writer, lambda _: None)
         self.clock: Clock = SystemClock() if real_time else Ticking()
         self.breakers = Breakers(self.clock)
-        attempts = Attempts(upstreams.__getitem__, self.settlement, self.clock, self.breakers.ended)
+        attempts = Attempts(upstreams.__getitem__, self.settlement, self.clock, self.breakers)
         enduring = Endurance(endurance, self.breakers, self.clock)
         self.gateway = Gateway(lambda: fleet, attempts, enduring, self.writer, fits, self.clock)
 

@@ -137,9 +137,7 @@ class Application:
         """Build one. Its engines are in use from now on, before it serves any request."""
         builder = MemberBuilder(self._session, self._engines, os.environ)
         fleet = build_fleet(loaded, builder, Discovering(self._session, os.environ))
-        attempts = Attempts(
-            fleet.upstream_named, self._settlement, self._clock, self._breakers.ended
-        )
+        attempts = Attempts(fleet.upstream_named, self._settlement, self._clock, self._breakers)
         settings = _endurance(loaded.configuration.endurance)
         endurance = Endurance(settings, self._breakers, self._clock)
         serving = Serving(

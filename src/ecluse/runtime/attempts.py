@@ -20,6 +20,7 @@ from ecluse.domain.values.identifiers import RANDOM_BYTES, AttemptId, RequestId,
 from ecluse.domain.values.request import Call, ChatRequest
 from ecluse.domain.values.usage import Usage
 from ecluse.ports import Clock, Upstream
+from ecluse.runtime.breakers import Breakers
 from ecluse.runtime.settlement import Settlement, Uncounted
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ NOTHING_USED = Usage(0, 0)
 US_PER_S = 1_000_000
 ANSWER_BYTES_AT_MOST = 64 * 1024 * 1024
 """A stream that goes on beyond this has no end."""
-
-Ended = Callable[[Deployment, EcluseError | None], None]
 
 
 class Asked(msgspec.Struct):
@@ -43,7 +42,7 @@ class Asked(msgspec.Struct):
 
 
 class Attempts:
-    """Begins attempts for requests; ``ended`` is told how each one did.
+    """Begins attempts for requests; ``breakers`` are told how each one did.
 
     A deployment that answers under another model's name is told of in the log, once: it may be an
     alias, or a server that gives something else than what it was asked for.
@@ -54,12 +53,12 @@ class Attempts:
         upstream_named: Callable[[str], Upstream],
         settlement: Settlement,
         clock: Clock,
-        ended: Ended,
+        breakers: Breakers,
     ) -> None:
         self.upstream_named = upstream_named
         self.settlement = settlement
         self.clock = clock
-        self.ended = ended
+        self.breakers = breakers
         self._other_names: set[str] = set()
 
     def prepare(self, asked: Asked, turn: Turn, call: Call) -> Attempt:
@@ -139,6 +138,7 @@ class Attempt:
             await self.end(error)
             raise
         self._first_event_us = self._elapsed_us()
+        self._around.breakers.began(self._deployment)
         told = self._first[0].model if self._first else None
         if told is not None and told != self._call.model:
             self._around.note_name(self._deployment, told)
@@ -159,7 +159,7 @@ class Attempt:
                 self._outcome = Outcome.FAILED
                 self._error = error if isinstance(error, EcluseError) else EcluseError("a bug")
             if self._error is not None or self._first_event_us is not None:
-                self._around.ended(self._deployment, self._error)
+                self._around.breakers.ended(self._deployment, self._error)
             self._settle()
 
     async def __aenter__(self) -> Attempt:

@@ -35,6 +35,16 @@ class Breakers:
         self._not_closed[deployment.name] = breaker.probed(now_us)
         return True
 
+    def began(self, deployment: Deployment) -> None:
+        """Take note that an attempt has begun to answer.
+
+        That is enough for one that was let through to see. It is not to make up for failures of a
+        deployment that is asked as usual: else one that always breaks off would be asked for ever.
+        """
+        breaker = self._not_closed.get(deployment.name)
+        if breaker is not None and breaker.at(self._now_us()).state is State.HALF_OPEN:
+            self.ended(deployment, None)
+
     def ended(self, deployment: Deployment, error: EcluseError | None) -> None:
         """Take note of how an attempt ended."""
         name = deployment.name
