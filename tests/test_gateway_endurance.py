@@ -126,6 +126,21 @@ async def test_where_nobody_can_go_on_it_fails_visibly(request_fields: dict[str,
     assert not second.calls
 
 
+async def test_what_has_just_stalled_is_not_asked_while_another_comes_back() -> None:
+    """The other one is let through again in a moment; going back would cost the whole limit."""
+    dying, stalling = breaking(1), server(COUNTING, continues=True, piece_s=AGES_S)
+    house = House([dying, stalling], patience=HASTY, real_time=True)
+    for _ in range(2):  # with the failure of the answer itself its breaker opens
+        house.breakers.ended(house.deployments[0], AWAY)
+    told: list[Progress] = []
+    async with asyncio.timeout(10), aclosing(house.answer(asked())) as answer:
+        told.append(await anext(answer))
+        dying._script = going_on()._script
+        told += [progress async for progress in answer]
+    assert text_of(told) == COUNTING
+    assert len(stalling.calls) == 1
+
+
 async def test_only_those_that_can_go_on_are_asked_to() -> None:
     """A deployment that would begin anew is left out."""
     cannot, can = server(COUNTING), going_on()

@@ -20,6 +20,9 @@ US_PER_S = 1_000_000
 NS_PER_S = 1_000_000_000
 CONTINUE_WITHIN_S = 10
 """A client in the middle of an answer waits longer than one that has nothing yet."""
+OTHERS_FIRST_S = 3
+"""How long others are waited for before the one that has just failed is asked again: longer than
+a breaker's first pause."""
 LOOK_AGAIN_S = 0.02
 
 
@@ -75,9 +78,11 @@ class Endurance:
         """The next deployment that can go on with an answer, waiting a little for one to come
         back. Raises the last failure.
         """
-        ends_ns = self._clock.monotonic_ns() + CONTINUE_WITHIN_S * NS_PER_S
+        began_ns = self._clock.monotonic_ns()
+        ends_ns = began_ns + CONTINUE_WITHIN_S * NS_PER_S
         while True:
-            turn = course.turn_to_continue(begun_by, self._breakers.admit)
+            waited = self._clock.monotonic_ns() - began_ns >= OTHERS_FIRST_S * NS_PER_S
+            turn = course.turn_to_continue(begun_by, self._breakers.admit, waited=waited)
             if turn is not None:
                 return turn
             if not course.can_go_on(begun_by) or self._clock.monotonic_ns() >= ends_ns:

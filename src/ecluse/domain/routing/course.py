@@ -50,17 +50,23 @@ class Course:
                 return turn
         return None
 
-    def turn_to_continue(self, begun_by: Turn, may_ask: MayAsk) -> Turn | None:
+    def turn_to_continue(
+        self, begun_by: Turn, may_ask: MayAsk, *, waited: bool = True
+    ) -> Turn | None:
         """The next one that can go on with an answer: of the same model first, then of larger
-        ones. Once all were tried they may have come back, the last one that failed being the last
-        to be asked; but not for ever.
+        ones. Once all were tried they may have come back; but not for ever.
+
+        The one that failed a moment ago is asked again only where nobody else could go on, or once
+        the others were ``waited`` for: what has just stalled would most likely stall again.
         """
         turn = self._able(begun_by.position, may_ask)
         if turn is not None or self._laps == LAPS_AT_MOST:
             return turn
         tried, self._tried = self._tried, {begun_by.deployment.name}
         turn = self._able(begun_by.position, may_ask)
-        if turn is None and begun_by.deployment.can_continue and may_ask(begun_by.deployment):
+        alone = not any(self._others(begun_by))
+        may_return = begun_by.deployment.can_continue and (waited or alone)
+        if turn is None and may_return and may_ask(begun_by.deployment):
             turn = begun_by
         if turn is None:
             self._tried = tried
@@ -70,9 +76,15 @@ class Course:
 
     def can_go_on(self, begun_by: Turn) -> bool:
         """Whether anybody could go on with an answer, were all of them back."""
-        stages = self._plan.stages[begun_by.position :]
-        able = any(deployment.can_continue for stage in stages for deployment in stage.deployments)
+        able = begun_by.deployment.can_continue or any(self._others(begun_by))
         return able and self._laps < LAPS_AT_MOST
+
+    def _others(self, begun_by: Turn) -> Iterator[bool]:
+        """Whether each other deployment could go on with its answer, were it back."""
+        for stage in self._plan.stages[begun_by.position :]:
+            for deployment in stage.deployments:
+                if deployment.name != begun_by.deployment.name:
+                    yield deployment.can_continue
 
     def _able(self, position: int, may_ask: MayAsk) -> Turn | None:
         for turn in self._turns(position):
